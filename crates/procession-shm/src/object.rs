@@ -1,0 +1,455 @@
+//! Objects: what handles name, and who keeps them alive.
+//!
+//! An object is a block of the class `OBJECT`, which never serves as payload: state, identity, leases,
+//! and a body of one cache line. *Idea*: leases are counts, one a process record, and the count is the only
+//! truth; the decision to free is taken on the state word, which every new reference moves.
+//! *Invariant*: a reference becomes visible, then the state is moved, then the reference that it was made
+//! from may go. So who finds no reference, and the state unmoved, is right.
+//! *On a death*: the recoverer zeroes the dead process's counts and looks at every object again.
+
+use crate::barrier::Barrier;
+use crate::class;
+use crate::condition::Condition;
+use crate::heap::{self, OutOfMemory};
+use crate::layout::GRANULE;
+use crate::lock::Lock;
+use crate::queue::Queue;
+use crate::slot::{Frame, Intent};
+use crate::tag::{Holds, Tag};
+use crate::world::{Off, World};
+
+/// Names an object for as long as the program lives.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Handle {
+    /// Where it is, in granules.
+    pub id: u64,
+    /// How often the entry had been used when the object was made.
+    pub generation: u64,
+}
+
+/// What an object is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Kind {
+    /// [`crate::lock::Lock`].
+    Lock = 1,
+    /// [`crate::lock::ReentrantLock`].
+    ReentrantLock = 2,
+    /// [`crate::semaphore::Semaphore`].
+    Semaphore = 3,
+    /// [`crate::event::Event`].
+    Event = 4,
+    /// [`crate::condition::Condition`].
+    Condition = 5,
+    /// [`crate::barrier::Barrier`].
+    Barrier = 6,
+    /// [`crate::queue::Queue`].
+    Queue = 7,
+    /// A block of memory that a process reads and writes in place.
+    Buffer = 8,
+    /// A lock and the block of plain data that it guards.
+    Mutex = 9,
+}
+
+impl Kind {
+    const ALL: [Kind; 9] = [
+        Kind::Lock,
+        Kind::ReentrantLock,
+        Kind::Semaphore,
+        Kind::Event,
+        Kind::Condition,
+        Kind::Barrier,
+        Kind::Queue,
+        Kind::Buffer,
+        Kind::Mutex,
+    ];
+}
+
+/// The handle names nothing that lives.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Gone;
+
+// Words of an entry.
+const STATE: u64 = 0;
+const IDENTITY: u64 = 8;
+const EXTENSION: u64 = 16;
+const LEASES: u64 = 24;
+const BODY: u64 = 128;
+/// A word of the body that names the block, where an object has one: see [`Kind`].
+pub const BODY_BLOCK: u64 = 16;
+/// The length that counts in that block.
+pub const BODY_LEN: u64 = 24;
+
+// The word STATE: two bits, two flags, then how often it was moved.
+const LIVE: u64 = 1;
+const DEAD: u64 = 2;
+const LIFE: u64 = 3;
+const TRAVELLED: u64 = 4;
+const PINNED: u64 = 8;
+const MOVE: u64 = 16;
+
+// Four counts of 16 bits to a word; processes above the inline ones stand in the extension.
+const INLINE: u32 = 32;
+const COUNT_MAX: u64 = 0xffff;
+
+fn at(handle: Handle) -> Off {
+    handle.id.wrapping_mul(GRANULE)
+}
+
+/// Makes an object; `init` writes its body, with the offsets of entry and body. The calling process has one lease on it.
+pub fn create<W: World>(
+    world: &W,
+    kind: Kind,
+    init: impl FnOnce(Off, Off) -> Result<(), OutOfMemory>,
+) -> Result<Handle, OutOfMemory> {
+    let entry = reserve(world, kind)?;
+    match init(entry, entry + BODY) {
+        Ok(()) => Ok(publish(world, entry)),
+        Err(error) => {
+            destroy(world, entry);
+            Err(error)
+        }
+    }
+}
+
+/// Takes an entry without publishing it: what [`create`] does before `init`. The caller owns it.
+pub fn reserve<W: World>(world: &W, kind: Kind) -> Result<Off, OutOfMemory> {
+    let process = world.my_process();
+    let entry = heap::alloc(world, class::OBJECT)?;
+    let generation = (world.load(entry + IDENTITY) >> 8) + 1;
+    world.store(entry + IDENTITY, generation << 8 | kind as u64);
+    for word in (EXTENSION..class::OBJECT_BYTES).step_by(8) {
+        world.store(entry + word, 0);
+    }
+    heap::set_tag(world, entry, Tag::Owned(world.me(), Holds::Body));
+    match add_lease(world, entry, process, 1) {
+        Ok(()) => Ok(entry),
+        Err(error) => {
+            destroy(world, entry);
+            Err(error)
+        }
+    }
+}
+
+/// Publishes a reserved entry: what [`create`] does after `init`.
+pub fn publish<W: World>(world: &W, entry: Off) -> Handle {
+    world.store(entry + STATE, world.load(entry + STATE) & !0xf | LIVE);
+    heap::set_tag(world, entry, Tag::Object);
+    Handle {
+        id: entry / GRANULE,
+        generation: world.load(entry + IDENTITY) >> 8,
+    }
+}
+
+/// Gives up a reserved entry.
+pub fn abandon<W: World>(world: &W, entry: Off) {
+    destroy(world, entry);
+}
+
+/// The body of a reserved entry.
+pub fn body_of_reserved(entry: Off) -> Off {
+    entry + BODY
+}
+
+/// The body of an object, if the handle names a live one of this kind.
+pub fn body<W: World>(world: &W, handle: Handle, kind: Kind) -> Result<Off, Gone> {
+    if kind_of(world, handle)? != kind {
+        return Err(Gone);
+    }
+    Ok(at(handle) + BODY)
+}
+
+/// What the handle names, if it lives.
+pub fn kind_of<W: World>(world: &W, handle: Handle) -> Result<Kind, Gone> {
+    let entry = at(handle);
+    if heap::class_of(world, entry) != Some(class::OBJECT) {
+        return Err(Gone);
+    }
+    let identity = world.load(entry + IDENTITY);
+    let kind = Kind::ALL
+        .into_iter()
+        .find(|&kind| kind as u64 == identity & 0xff);
+    let lives = heap::tag(world, entry) == Tag::Object
+        && world.load(entry + STATE) & LIFE == LIVE
+        && identity >> 8 == handle.generation;
+    kind.filter(|_| lives).ok_or(Gone)
+}
+
+/// Why a lease was not given.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NoLease {
+    /// The object is no more.
+    Gone,
+    /// There is no memory for the counts of so many processes.
+    OutOfMemory(OutOfMemory),
+}
+
+impl From<OutOfMemory> for NoLease {
+    fn from(error: OutOfMemory) -> Self {
+        NoLease::OutOfMemory(error)
+    }
+}
+
+/// Gives a process a lease. The caller has a reference already: a lease, an edge, or a pin.
+pub fn lease<W: World>(world: &W, handle: Handle, process: u32) -> Result<(), NoLease> {
+    kind_of(world, handle).map_err(|Gone| NoLease::Gone)?;
+    add_lease(world, at(handle), process, 1)?;
+    move_state(world, at(handle), 0);
+    Ok(())
+}
+
+/// Takes a lease of a process away; the last one frees the object, if nothing else names it.
+pub fn unlease<W: World>(world: &W, handle: Handle, process: u32) {
+    let Some(word) = lease_word(world, at(handle), process) else {
+        return;
+    };
+    let shift = process % 4 * 16;
+    loop {
+        let seen = world.load(word);
+        let count = seen >> shift & COUNT_MAX;
+        // A count that reached the limit is not exact any more: it goes with the process.
+        if count == 0 || count == COUNT_MAX {
+            return;
+        }
+        if world.cas(word, seen, seen - (1 << shift)).is_ok() {
+            if count == 1 {
+                free_if_unused(world, handle);
+            }
+            return;
+        }
+    }
+}
+
+/// Notes that an edge names the object from now on.
+pub(crate) fn travels<W: World>(world: &W, handle: Handle) {
+    move_state(world, at(handle), TRAVELLED);
+}
+
+/// Keeps the object until the program ends: it was named where we can't see.
+pub fn pin<W: World>(world: &W, handle: Handle) {
+    move_state(world, at(handle), PINNED);
+}
+
+fn move_state<W: World>(world: &W, entry: Off, flag: u64) {
+    let mut seen = world.load(entry + STATE);
+    while let Err(now) = world.cas(entry + STATE, seen, (seen | flag).wrapping_add(MOVE)) {
+        seen = now;
+    }
+}
+
+fn lease_word<W: World>(world: &W, entry: Off, process: u32) -> Option<Off> {
+    if process < INLINE {
+        return Some(entry + LEASES + process as u64 / 4 * 8);
+    }
+    match world.load(entry + EXTENSION) {
+        0 => None,
+        extension => Some(extension + process as u64 / 4 * 8),
+    }
+}
+
+fn add_lease<W: World>(world: &W, entry: Off, process: u32, count: u64) -> Result<(), OutOfMemory> {
+    let word = match lease_word(world, entry, process) {
+        Some(word) => word,
+        None => extend(world, entry)? + process as u64 / 4 * 8,
+    };
+    let shift = process % 4 * 16;
+    loop {
+        let seen = world.load(word);
+        let now = (seen >> shift & COUNT_MAX)
+            .saturating_add(count)
+            .min(COUNT_MAX);
+        if world
+            .cas(word, seen, seen & !(COUNT_MAX << shift) | now << shift)
+            .is_ok()
+        {
+            return Ok(());
+        }
+    }
+}
+
+fn extend<W: World>(world: &W, entry: Off) -> Result<Off, OutOfMemory> {
+    let bytes = world.layout().process_count * 2;
+    let block = heap::alloc_len(world, bytes)?;
+    for word in 0..bytes / 8 {
+        world.store(block + word * 8, 0);
+    }
+    let frame = Frame::enter(world);
+    frame.announce(Intent::Put {
+        word: entry + EXTENSION,
+        block,
+    });
+    heap::set_tag(world, block, Tag::Shared(entry, Holds::Bytes));
+    match world.cas(entry + EXTENSION, 0, block) {
+        Ok(()) => Ok(block),
+        Err(theirs) => {
+            heap::set_tag(world, block, Tag::Owned(frame.me(), Holds::Bytes));
+            frame.announce(Intent::None);
+            heap::free(world, block);
+            Ok(theirs)
+        }
+    }
+}
+
+fn count<W: World>(world: &W, entry: Off, process: u32) -> u64 {
+    lease_word(world, entry, process)
+        .map_or(0, |word| world.load(word) >> (process % 4 * 16) & COUNT_MAX)
+}
+
+fn has_lease<W: World>(world: &W, entry: Off) -> bool {
+    let inline = (0..INLINE as u64 / 4).any(|word| world.load(entry + LEASES + word * 8) != 0);
+    let extension = world.load(entry + EXTENSION);
+    let words = world
+        .load(crate::layout::header::PROCESSES_HIGH)
+        .div_ceil(4);
+    inline || extension != 0 && (0..words).any(|word| world.load(extension + word * 8) != 0)
+}
+
+fn has_edge<W: World>(world: &W, handle: Handle) -> bool {
+    let mut found = false;
+    heap::walk_blocks_of(world, class::EDGE, |edge, tag| {
+        let names = || world.load(edge) == handle.id && world.load(edge + 8) == handle.generation;
+        found |= !matches!(tag, Tag::Free { .. }) && names();
+    });
+    found
+}
+
+/// Frees the object if no lease, edge or pin keeps it.
+pub(crate) fn free_if_unused<W: World>(world: &W, handle: Handle) {
+    let entry = at(handle);
+    loop {
+        let state = world.load(entry + STATE);
+        if kind_of(world, handle).is_err()
+            || state & PINNED != 0
+            || has_lease(world, entry)
+            || state & TRAVELLED != 0 && has_edge(world, handle)
+        {
+            return;
+        }
+        if world
+            .cas(entry + STATE, state, state & !LIFE | DEAD)
+            .is_ok()
+        {
+            break;
+        }
+    }
+    bury(world, entry);
+}
+
+/// Takes a dead object apart, if nobody else has begun to.
+fn bury<W: World>(world: &W, entry: Off) {
+    if world.load(entry + STATE) & LIFE == DEAD && heap::seize(world, entry, Tag::Object) {
+        destroy(world, entry);
+    }
+}
+
+/// Takes an entry apart that the caller owns. Begun by one who died, it may be done again.
+pub(crate) fn destroy<W: World>(world: &W, entry: Off) {
+    let body = entry + BODY;
+    let free = |block: Off| {
+        if heap::class_of(world, block).is_none() {
+            return;
+        }
+        if let Tag::Shared(parent, holds) = heap::tag(world, block)
+            && parent == entry
+            && heap::seize(world, block, Tag::Shared(entry, holds))
+        {
+            heap::free(world, block);
+        }
+    };
+    match world.load(entry + IDENTITY) & 0xff {
+        kind if kind == Kind::Condition as u64 => Condition(body).chunks(world, free),
+        kind if kind == Kind::Queue as u64 => {
+            let block = world.load(body + BODY_BLOCK);
+            if heap::class_of(world, block).is_some()
+                && heap::tag(world, block) == Tag::Shared(entry, Holds::Body)
+            {
+                Queue::at(block).drain(world);
+                free(block);
+            }
+        }
+        kind if kind == Kind::Buffer as u64 || kind == Kind::Mutex as u64 => {
+            free(world.load(body + BODY_BLOCK));
+        }
+        _ => {}
+    }
+    free(world.load(entry + EXTENSION));
+    let moved = world.load(entry + STATE) & !0xf;
+    world.store(entry + STATE, moved.wrapping_add(MOVE));
+    heap::free(world, entry);
+}
+
+/// Before a fork: the child's record gets a copy of the parent's leases.
+pub fn inherit_leases<W: World>(world: &W, parent: u32, child: u32) -> Result<(), OutOfMemory> {
+    let mut result = Ok(());
+    heap::walk_blocks_of(world, class::OBJECT, |entry, tag| {
+        let count = if tag == Tag::Object {
+            count(world, entry, parent)
+        } else {
+            0
+        };
+        if count > 0 && result.is_ok() {
+            result = add_lease(world, entry, child, count);
+            move_state(world, entry, 0);
+        }
+    });
+    result
+}
+
+/// Takes away all leases of a process that is gone, and frees what nobody needs any more.
+pub fn drop_leases<W: World>(world: &W, process: u32) {
+    let shift = process % 4 * 16;
+    heap::walk_blocks_of(world, class::OBJECT, |entry, tag| {
+        if tag != Tag::Object {
+            return;
+        }
+        let Some(word) = lease_word(world, entry, process) else {
+            return;
+        };
+        let mut seen = world.load(word);
+        while seen >> shift & COUNT_MAX != 0 {
+            match world.cas(word, seen, seen & !(COUNT_MAX << shift)) {
+                Ok(()) => break,
+                Err(now) => seen = now,
+            }
+        }
+    });
+    sweep(world);
+}
+
+/// Looks at every object: is it still needed? Finishes what the dead left half-done.
+pub fn sweep<W: World>(world: &W) {
+    heap::walk_blocks_of(world, class::OBJECT, |entry, tag| {
+        if tag == Tag::Object {
+            let generation = world.load(entry + IDENTITY) >> 8;
+            free_if_unused(
+                world,
+                Handle {
+                    id: entry / GRANULE,
+                    generation,
+                },
+            );
+            bury(world, entry);
+        }
+    });
+}
+
+/// Settles what a dead thread held: its locks break, its turn to be notified passes on.
+pub(crate) fn settle_holds<W: World>(world: &W, dead: crate::world::Owner) {
+    heap::walk_blocks_of(world, class::OBJECT, |entry, tag| {
+        if tag != Tag::Object {
+            return;
+        }
+        let body = entry + BODY;
+        match world.load(entry + IDENTITY) & 0xff {
+            kind if kind == Kind::Lock as u64
+                || kind == Kind::ReentrantLock as u64
+                || kind == Kind::Mutex as u64 =>
+            {
+                Lock(body).break_held_by(world, dead);
+            }
+            kind if kind == Kind::Condition as u64 => Condition(body).recover(world, dead.slot),
+            kind if kind == Kind::Barrier as u64 => Barrier(body).break_action_of(world, dead.slot),
+            _ => {}
+        }
+    });
+}

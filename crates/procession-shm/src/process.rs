@@ -1,0 +1,104 @@
+//! Process records: one for each process of the program, reserved by its starter.
+
+use crate::world::{Off, Owner, World};
+
+/// Words of a process record, as byte offsets into it.
+pub mod word {
+    /// [`State`](super::State), and the reserver while it is reserved.
+    pub const STATE: u64 = 0;
+    /// How often the record was taken.
+    pub const GENERATION: u64 = 8;
+    /// Process id, 0 while unknown.
+    pub const PID: u64 = 16;
+    /// When the kernel started it, in its own unit: tells it from a later process with its pid.
+    pub const START_TIME: u64 = 24;
+    /// Index of the starter's record, plus one.
+    pub const PARENT: u64 = 32;
+    /// Exit code as [`exit_word`](super::exit_word) makes it.
+    pub const EXIT: u64 = 40;
+    /// Free for the runtime's own words.
+    pub const RUNTIME: u64 = 64;
+}
+
+/// What is known of a record.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum State {
+    /// Nobody's.
+    Vacant,
+    /// Taken by a starter for a child that has not shown up yet.
+    Reserved(Owner),
+    /// Its process showed up.
+    Live,
+    /// Seen gone by this thread, which drops its leases.
+    Leaving(Owner),
+}
+
+fn to_word(state: State) -> u64 {
+    match state {
+        State::Vacant => 0,
+        State::Reserved(owner) => 1 | owner.to_bits() << 4,
+        State::Live => 2,
+        State::Leaving(owner) => 3 | owner.to_bits() << 4,
+    }
+}
+
+/// The state of record number `index`.
+pub fn state<W: World>(world: &W, index: u32) -> State {
+    let word = world.load(at(world, index) + word::STATE);
+    match word & 3 {
+        0 => State::Vacant,
+        1 => State::Reserved(Owner::from_bits(word >> 4)),
+        2 => State::Live,
+        _ => State::Leaving(Owner::from_bits(word >> 4)),
+    }
+}
+
+/// Changes a record's state if it is what is expected.
+pub fn change<W: World>(world: &W, index: u32, from: State, to: State) -> bool {
+    world
+        .cas(at(world, index) + word::STATE, to_word(from), to_word(to))
+        .is_ok()
+}
+
+fn at<W: World>(world: &W, index: u32) -> Off {
+    world.layout().process(index)
+}
+
+/// Takes a vacant record for a process that is to come. `None` if all are in use.
+pub fn reserve<W: World>(world: &W, reserver: Owner) -> Option<u32> {
+    let high = crate::layout::header::PROCESSES_HIGH;
+    for index in 0..world.layout().process_count as u32 {
+        if state(world, index) == State::Vacant
+            && change(world, index, State::Vacant, State::Reserved(reserver))
+        {
+            let record = at(world, index);
+            world.add(record + word::GENERATION, 1);
+            for word in [word::PID, word::START_TIME, word::PARENT, word::EXIT] {
+                world.store(record + word, 0);
+            }
+            let mut seen = world.load(high);
+            while seen <= index as u64 {
+                match world.cas(high, seen, index as u64 + 1) {
+                    Ok(()) => break,
+                    Err(now) => seen = now,
+                }
+            }
+            return Some(index);
+        }
+    }
+    None
+}
+
+/// An exit code as a word.
+pub const fn exit_word(code: i32) -> u64 {
+    1 << 32 | code as u32 as u64
+}
+
+/// The exit code in a word, if one was written.
+pub const fn exit_code(word: u64) -> Option<i32> {
+    if word >> 32 == 1 {
+        Some(word as u32 as i32)
+    } else {
+        None
+    }
+}

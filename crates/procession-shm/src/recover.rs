@@ -1,0 +1,123 @@
+//! Recovery of a thread slot whose thread is dead.
+//!
+//! The caller holds the slot's life word, so nobody else recovers it; if he dies, the next one
+//! begins anew. Each step may be done twice: intents only change tags, to `OWNED(dead)`; memory is
+//! freed when all frames are clear, and only memory that says that it was the dead thread's.
+
+use crate::class;
+use crate::heap;
+use crate::layout::header;
+use crate::message;
+use crate::object;
+use crate::process;
+use crate::queue;
+use crate::slot::{Frames, Hazard, Intent, State, state, word};
+use crate::tag::{Holds, Tag};
+use crate::world::{Owner, World};
+
+/// Settles all that the thread of `slot` left half-done. Its life word must be the caller's.
+/// Says whose slot it was.
+pub fn recover<W: World>(world: &W, slot: u32) -> Owner {
+    let at = world.layout().thread(slot);
+    let (generation, _) = state(world.load(at + word::STATE));
+    let dead = Owner { slot, generation };
+    settle_frames(world, dead);
+    free_owned_by(world, dead);
+    object::settle_holds(world, dead);
+    queue::sweep_segments(world, slot);
+    object::sweep(world);
+    heap::recount(world);
+    world.add(header::RECOVERED, 1);
+    dead
+}
+
+/// Whether the thread of this slot left an operation half-done.
+pub fn is_needed<W: World>(world: &W, slot: u32) -> bool {
+    world.load(world.layout().thread(slot) + word::DEPTH) != 0
+}
+
+fn settle_frames<W: World>(world: &W, dead: Owner) {
+    let frames = Frames::of(world, dead.slot);
+    for frame in 0..W::FRAMES {
+        match frames.intent(frame) {
+            Intent::None => {}
+            Intent::Claim { word } => {
+                queue::revoke(world, frames.hazard(frame, Hazard::First), word, dead.slot)
+            }
+            Intent::Put { word, block } => {
+                if !queue::names(world.load(word), block) {
+                    disown(world, block, dead);
+                }
+            }
+            Intent::Take { word, block } => {
+                if block != 0 && queue::taken_by(world.load(word), dead.slot, block) {
+                    // Taken, and not yet the taker's: the cell still stands as its parent.
+                    if heap::tag(world, block) == Tag::Shared(word, Holds::Message) {
+                        disown(world, block, dead);
+                    }
+                }
+            }
+        }
+        frames.clear(frame);
+    }
+    frames.reset_depth();
+}
+
+/// What no structure names is the dead thread's, to be freed with the rest of it.
+fn disown<W: World>(world: &W, block: u64, dead: Owner) {
+    if heap::class_of(world, block).is_none() {
+        return;
+    }
+    if let Tag::Shared(parent, holds) = heap::tag(world, block) {
+        heap::change_tag(
+            world,
+            block,
+            Tag::Shared(parent, holds),
+            Tag::Owned(dead, holds),
+        );
+    }
+}
+
+fn free_owned_by<W: World>(world: &W, dead: Owner) {
+    heap::walk(world, |block, class, tag| {
+        let Tag::Owned(owner, _) = tag else { return };
+        if owner != dead || !heap::seize(world, block, tag) {
+            return;
+        }
+        if class == class::OBJECT {
+            object::destroy(world, block);
+        } else {
+            message::free_tree(world, block);
+        }
+    });
+}
+
+/// Marks a slot killed, if it is still this generation's and nobody has marked it.
+pub fn mark_killed<W: World>(world: &W, slot: u32, seen: u64) -> bool {
+    let (generation, was) = state(seen);
+    was == State::Live
+        && world
+            .cas(
+                world.layout().thread(slot) + word::STATE,
+                seen,
+                crate::slot::state_word(generation, State::Killed),
+            )
+            .is_ok()
+}
+
+/// Frees what a process that is gone had leases on, and its record; none of its threads has a
+/// slot any more.
+pub fn recover_process<W: World>(world: &W, index: u32) {
+    let seen = process::state(world, index);
+    let leaving = process::State::Leaving(world.me());
+    let mine = match seen {
+        process::State::Vacant => false,
+        // Somebody else is at it, unless he died.
+        process::State::Leaving(owner) if world.fate(owner) == crate::world::Fate::Alive => false,
+        _ => process::change(world, index, seen, leaving),
+    };
+    if mine {
+        object::drop_leases(world, index);
+        process::change(world, index, leaving, process::State::Vacant);
+    }
+}

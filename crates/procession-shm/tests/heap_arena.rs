@@ -1,0 +1,272 @@
+//! The structures on a heap arena with real threads. Also run under AddressSanitizer.
+
+mod sync {
+    pub use std::sync::atomic::{AtomicU64, fence};
+    pub use std::sync::{Condvar, Mutex};
+    pub use std::thread::yield_now;
+}
+#[path = "support/world.rs"]
+mod world;
+
+use procession_shm::condition::Condition;
+use procession_shm::lock::{Acquired, Lock, OnEnd};
+use procession_shm::message::Message;
+use procession_shm::object::{self, Kind};
+use procession_shm::queue::{Got, Item, NotGot, NotPut, Queue};
+use procession_shm::tag::{Holds, Tag};
+use procession_shm::{World, heap, layout};
+use std::collections::HashSet;
+use world::{Handle, Shared};
+
+const SIZE: u64 = 256 << 20;
+
+fn make_queue(w: &Handle, max: u64) -> (object::Handle, Queue) {
+    let handle = object::create(w, Kind::Queue, |entry, body| {
+        Queue::init(w, entry, body + object::BODY_BLOCK, max)
+    })
+    .expect("room for a queue");
+    let body = object::body(w, handle, Kind::Queue).expect("it lives");
+    (handle, Queue::at(w.load(body + object::BODY_BLOCK)))
+}
+
+fn put(w: &Handle, q: Queue, value: u64) -> Result<(), NotPut> {
+    q.put(w, Item::Inline(1, &value.to_le_bytes()), None)
+}
+
+fn get(w: &Handle, q: Queue, until: Option<u64>) -> Result<u64, NotGot<()>> {
+    q.get(w, until, |_| Ok(())).map(|(got, ())| match got {
+        Got::Inline { bytes, .. } => {
+            u64::from_le_bytes(bytes[..8].try_into().expect("eight bytes"))
+        }
+        Got::Message(message) => {
+            let mut bytes = [0; 8];
+            w.read(message.bytes().0, &mut bytes);
+            u64::from_le_bytes(bytes)
+        }
+    })
+}
+
+/// Blocks in use, by class.
+fn in_use(w: &Handle) -> usize {
+    let mut count = 0;
+    heap::walk(w, |_, _, tag| {
+        count += !matches!(tag, Tag::Free { .. }) as usize
+    });
+    count
+}
+
+#[test]
+fn queue_is_fifo_and_leaves_nothing() {
+    let shared = Shared::new(SIZE, false);
+    let w = shared.thread(0);
+    let before = in_use(&w);
+    let (handle, q) = make_queue(&w, 0);
+    for round in 0..50 {
+        for n in 0..round {
+            put(&w, q, n).expect("put");
+        }
+        assert_eq!(q.len(&w), round);
+        for n in 0..round {
+            assert_eq!(get(&w, q, Some(0)), Ok(n));
+        }
+        assert_eq!(get(&w, q, Some(0)), Err(NotGot::Empty));
+    }
+    put(&w, q, 7).expect("put");
+    object::unlease(&w, handle, 0);
+    assert_eq!(in_use(&w), before);
+}
+
+#[test]
+fn bounded_queue_is_full_exactly_at_its_bound() {
+    let shared = Shared::new(SIZE, false);
+    let w = shared.thread(0);
+    let (_handle, q) = make_queue(&w, 5);
+    for n in 0..5 {
+        q.try_put(&w, &mut Item::Inline(0, &[n])).expect("room");
+    }
+    assert_eq!(q.try_put(&w, &mut Item::Inline(0, &[9])), Err(NotPut::Full));
+    assert!(get_byte(&w, q) == 0);
+    q.try_put(&w, &mut Item::Inline(0, &[5]))
+        .expect("room again");
+    assert_eq!(q.try_put(&w, &mut Item::Inline(0, &[9])), Err(NotPut::Full));
+}
+
+fn get_byte(w: &Handle, q: Queue) -> u8 {
+    match q.get(w, Some(0), |_| Ok::<_, ()>(())).map(|(got, ())| got) {
+        Ok(Got::Inline { bytes, .. }) => bytes[0],
+        _ => panic!("an inline item"),
+    }
+}
+
+#[test]
+fn messages_carry_blocks_and_edges_and_free_them() {
+    let shared = Shared::new(SIZE, false);
+    let w = shared.thread(0);
+    let (handle, q) = make_queue(&w, 0);
+    let (travels, _) = make_queue(&w, 0);
+    let before = in_use(&w);
+    for take in [true, false] {
+        let message = Message::new(&w, 3, 1000, 2).expect("room");
+        let part = heap::alloc_len(&w, 100_000).expect("room");
+        message.add_part(0, part, 100_000, Holds::Bytes);
+        message.add_edge(1, travels).expect("room");
+        q.put(&w, Item::Message(&mut Some(message)), None)
+            .expect("put");
+        let (got, summary) = q.get(&w, Some(0), Ok::<_, ()>).ok().expect("an item");
+        assert_eq!((summary.kind, summary.len, summary.parts), (3, 1000, 2));
+        let Got::Message(got) = got else {
+            panic!("a message")
+        };
+        if take {
+            let (block, len) = got.take_part(0).expect("the part");
+            assert_eq!((block, len), (part, 100_000));
+            heap::free(&w, block);
+        }
+        drop(got);
+        assert_eq!(in_use(&w), before);
+    }
+    // The edge alone keeps an object alive; with it the object goes.
+    let message = Message::new(&w, 3, 8, 1).expect("room");
+    message.add_edge(0, travels).expect("room");
+    q.put(&w, Item::Message(&mut Some(message)), None)
+        .expect("put");
+    object::unlease(&w, travels, 0);
+    assert_eq!(object::kind_of(&w, travels), Ok(Kind::Queue));
+    object::unlease(&w, handle, 0);
+    assert_eq!(object::kind_of(&w, travels), Err(object::Gone));
+    assert_eq!(in_use(&w), 0);
+}
+
+#[test]
+fn many_to_many_delivers_each_item_once_in_each_producers_order() {
+    const EACH: u64 = 3_000;
+    for max in [0, 4] {
+        let shared = Shared::new(SIZE, false);
+        let w = shared.thread(0);
+        let (_handle, q) = make_queue(&w, max);
+        let producers: Vec<_> = (1..4)
+            .map(|p| {
+                let w = shared.thread(p);
+                std::thread::spawn(move || {
+                    (0..EACH).for_each(|n| put(&w, q, (p as u64) << 32 | n).expect("put"))
+                })
+            })
+            .collect();
+        let consumers: Vec<_> = (4..7)
+            .map(|c| {
+                let w = shared.thread(c);
+                std::thread::spawn(move || {
+                    (0..EACH)
+                        .map(|_| get(&w, q, None).expect("get"))
+                        .collect::<Vec<_>>()
+                })
+            })
+            .collect();
+        let got: Vec<Vec<u64>> = consumers
+            .into_iter()
+            .map(|c| c.join().expect("consumer"))
+            .collect();
+        producers
+            .into_iter()
+            .for_each(|p| p.join().expect("producer"));
+        for seen in &got {
+            for p in 1..4 {
+                let mine: Vec<_> = seen.iter().filter(|&&v| v >> 32 == p).collect();
+                assert!(mine.is_sorted());
+            }
+        }
+        let all: HashSet<u64> = got.into_iter().flatten().collect();
+        assert_eq!(all.len() as u64, 3 * EACH);
+        assert!(q.is_empty(&w));
+    }
+}
+
+#[test]
+fn condition_notifies_the_oldest() {
+    let shared = Shared::new(SIZE, false);
+    let w = shared.thread(0);
+    let handle = object::create(&w, Kind::Condition, |entry, body| {
+        Condition(body).init(&w, entry)
+    })
+    .expect("room");
+    let condition = Condition(object::body(&w, handle, Kind::Condition).expect("it lives"));
+    let records: Vec<_> = (0..40)
+        .map(|_| condition.enter(&w).expect("room"))
+        .collect();
+    assert_eq!(condition.notify(&w, 3), 3);
+    let marked: Vec<_> = records
+        .iter()
+        .map(|&r| condition.wait(&w, r, Some(0)))
+        .collect();
+    assert!(
+        marked[..3].iter().all(|m| *m == Ok(true)) && marked[3..].iter().all(|m| *m == Ok(false))
+    );
+    assert!(!condition.has_waiters(&w));
+    object::unlease(&w, handle, 0);
+    assert_eq!(in_use(&w), 0);
+}
+
+#[test]
+fn lock_of_a_killed_thread_breaks_and_resets() {
+    let shared = Shared::new(SIZE, false);
+    let (w, doomed) = (shared.thread(0), shared.thread(1));
+    let handle = object::create(&w, Kind::Lock, |_, _| Ok(())).expect("room");
+    let lock = Lock(object::body(&w, handle, Kind::Lock).expect("it lives"));
+    assert!(lock.try_acquire(&doomed));
+    assert_eq!(lock.acquire(&w, Some(0), OnEnd::Stays), Acquired::TimedOut);
+    w.bury(doomed.owner());
+    assert_eq!(
+        lock.acquire(&w, None, OnEnd::Stays),
+        Acquired::Broken(doomed.owner())
+    );
+    assert!(lock.reset(&w));
+    assert_eq!(lock.acquire(&w, None, OnEnd::Stays), Acquired::Yes);
+}
+
+#[test]
+fn the_budget_is_an_error_before_memory_is_touched() {
+    let shared = Shared::new(SIZE, false);
+    let w = shared.thread(0);
+    w.store(layout::header::BUDGET, 2 << 20);
+    let first = heap::alloc_len(&w, 1 << 20).expect("room");
+    assert!(heap::alloc_len(&w, 1 << 20).is_ok());
+    assert!(heap::alloc_len(&w, 1 << 20).is_err());
+    heap::free(&w, first);
+    // Free, but of another class: its pages are given back to make room.
+    assert!(heap::alloc_len(&w, 512 << 10).is_ok());
+}
+
+#[test]
+fn threads_allocate_and_free_without_losing_a_block() {
+    let shared = Shared::new(SIZE, false);
+    let w = shared.thread(0);
+    let threads: Vec<_> = (1..5)
+        .map(|t| {
+            let w = shared.thread(t);
+            std::thread::spawn(move || {
+                let mut held = Vec::new();
+                for n in 0..4000_u64 {
+                    if n % 3 == 2 && !held.is_empty() {
+                        heap::free(&w, held.swap_remove((n * 7) as usize % held.len()));
+                    } else {
+                        let block = heap::alloc_len(&w, [10, 100, 1000, 20_000][n as usize % 4])
+                            .expect("room");
+                        w.store(block, w.owner().to_bits());
+                        held.push(block);
+                    }
+                    if held.len() > 40 {
+                        held.drain(..).for_each(|block| {
+                            assert_eq!(w.load(block), w.owner().to_bits());
+                            heap::free(&w, block);
+                        });
+                    }
+                }
+                held.into_iter().for_each(|block| heap::free(&w, block));
+            })
+        })
+        .collect();
+    threads
+        .into_iter()
+        .for_each(|t| t.join().expect("no assertion failed"));
+    assert_eq!(in_use(&w), 0);
+}

@@ -1,0 +1,329 @@
+//! A world in ordinary memory, for tests and model checkers: `crate::sync` says whose atomics,
+//! threads and condition variables. Each thread has a handle of its own; a handle may be told to
+//! die, or to stop for ever, at its n-th step.
+
+use crate::sync::{AtomicU64, Condvar, Mutex, fence, yield_now};
+use procession_shm::layout::{Layout, header};
+use procession_shm::slot::{self, State};
+use procession_shm::{Fate, Off, Owner, Wake, World, process, recover};
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Release, SeqCst};
+use std::sync::{Arc, OnceLock};
+
+const WORDS: usize = 64;
+
+/// What all threads share: the memory, made when first touched, and the sleepers.
+pub struct Shared {
+    layout: Layout,
+    memory: Vec<OnceLock<Box<[AtomicU64; WORDS]>>>,
+    sleepers: Mutex<Vec<(u64, Off)>>,
+    woken: Condvar,
+    /// Sleeps end by themselves, as slices do.
+    slices: bool,
+    spins: u32,
+}
+
+pub struct Handle {
+    shared: Arc<Shared>,
+    me: Owner,
+    epoch: Cell<u64>,
+    steps: Cell<u64>,
+    end_at: Cell<u64>,
+    ended: Cell<bool>,
+    seen_sleeper: Cell<u64>,
+}
+
+/// What a handle unwinds with when it dies.
+struct Died;
+
+impl Shared {
+    pub fn new(size: u64, slices: bool) -> Arc<Self> {
+        let layout = Layout::with_counts(size, 16, 8);
+        let chunks = size as usize / 8 / WORDS + 1;
+        let shared = Self {
+            layout,
+            memory: (0..chunks).map(|_| OnceLock::new()).collect(),
+            sleepers: Mutex::new(Vec::new()),
+            woken: Condvar::new(),
+            slices,
+            spins: 0,
+        };
+        for (at, value) in [
+            (header::SIZE, size),
+            (header::THREADS, layout.thread_count),
+            (header::PROCESSES, layout.process_count),
+            (header::BUDGET, size),
+            (header::WATERMARK, size / 4),
+        ] {
+            shared.word(at).store(value, SeqCst);
+        }
+        let shared = Arc::new(shared);
+        // Process 0 is everybody's.
+        process::reserve(
+            &Handle::unnamed(&shared),
+            Owner {
+                slot: 0,
+                generation: 0,
+            },
+        )
+        .expect("a record");
+        shared
+    }
+
+    fn word(&self, at: Off) -> &AtomicU64 {
+        assert!(
+            at % 8 == 0 && at < self.layout.size,
+            "word {at:#x} is outside the arena"
+        );
+        let index = at as usize / 8;
+        let chunk = self.memory[index / WORDS]
+            .get_or_init(|| Box::new(std::array::from_fn(|_| AtomicU64::new(0))));
+        &chunk[index % WORDS]
+    }
+
+    /// A handle for a thread that takes slot number `slot`.
+    pub fn thread(self: &Arc<Self>, slot: u32) -> Handle {
+        let at = self.layout.thread(slot);
+        let (generation, state) = slot::state(self.word(at).load(SeqCst));
+        assert_eq!(state, State::Vacant);
+        let me = Owner {
+            slot,
+            generation: generation + 1,
+        };
+        self.word(at)
+            .store(slot::state_word(me.generation, State::Live), SeqCst);
+        self.word(header::THREADS_HIGH)
+            .fetch_max(slot as u64 + 1, SeqCst);
+        Handle {
+            me,
+            ..Handle::unnamed(self)
+        }
+    }
+}
+
+impl Handle {
+    fn unnamed(shared: &Arc<Shared>) -> Self {
+        Self {
+            shared: shared.clone(),
+            me: Owner {
+                slot: 0,
+                generation: 0,
+            },
+            epoch: Cell::new(0),
+            steps: Cell::new(0),
+            end_at: Cell::new(u64::MAX),
+            ended: Cell::new(false),
+            seen_sleeper: Cell::new(0),
+        }
+    }
+
+    /// Runs `work`, which ends at the handle's n-th step from now. `None` if it ended so.
+    pub fn ends_at<T>(&self, n: u64, work: impl FnOnce(&Self) -> T) -> Option<T> {
+        self.end_at.set(self.steps.get() + n);
+        let result = catch_unwind(AssertUnwindSafe(|| work(self)));
+        self.end_at.set(u64::MAX);
+        match result {
+            Ok(value) => Some(value),
+            Err(payload) if payload.is::<Died>() => None,
+            Err(payload) => resume_unwind(payload),
+        }
+    }
+
+    pub fn is_ended(&self) -> bool {
+        self.ended.get()
+    }
+
+    /// What the rest of the program does about a killed thread.
+    pub fn bury(&self, dead: Owner) {
+        let at = self.shared.layout.thread(dead.slot);
+        let seen = self.shared.word(at).load(SeqCst);
+        assert!(recover::mark_killed(self, dead.slot, seen));
+        self.tell_death();
+        recover::recover(self, dead.slot);
+        self.shared
+            .word(at)
+            .store(slot::state_word(dead.generation, State::Vacant), SeqCst);
+        self.tell_death();
+    }
+
+    pub fn owner(&self) -> Owner {
+        self.me
+    }
+
+    /// Counts a step; false if the thread is no more and its unwinding must leave no trace.
+    fn step(&self) -> bool {
+        if self.ended.get() {
+            return false;
+        }
+        let n = self.steps.get() + 1;
+        self.steps.set(n);
+        if n == self.end_at.get() {
+            self.ended.set(true);
+            resume_unwind(Box::new(Died));
+        }
+        true
+    }
+}
+
+impl World for Handle {
+    const SEGMENT_CELLS: u64 = 3;
+
+    fn load(&self, at: Off) -> u64 {
+        self.shared.word(at).load(Acquire)
+    }
+    fn store(&self, at: Off, value: u64) {
+        if self.step() {
+            self.shared.word(at).store(value, Release);
+        }
+    }
+    fn cas(&self, at: Off, old: u64, new: u64) -> Result<(), u64> {
+        if !self.step() {
+            return Ok(());
+        }
+        self.shared
+            .word(at)
+            .compare_exchange(old, new, AcqRel, Acquire)
+            .map(|_| ())
+    }
+    fn swap(&self, at: Off, value: u64) -> u64 {
+        if self.step() {
+            self.shared.word(at).swap(value, AcqRel)
+        } else {
+            0
+        }
+    }
+    fn add(&self, at: Off, value: u64) -> u64 {
+        if self.step() {
+            self.shared.word(at).fetch_add(value, AcqRel)
+        } else {
+            0
+        }
+    }
+    fn fence(&self) {
+        fence(SeqCst);
+    }
+    fn read(&self, at: Off, into: &mut [u8]) {
+        for (n, chunk) in into.chunks_mut(8).enumerate() {
+            let word = self
+                .shared
+                .word(at + n as u64 * 8)
+                .load(Acquire)
+                .to_le_bytes();
+            chunk.copy_from_slice(&word[..chunk.len()]);
+        }
+    }
+    fn write(&self, at: Off, from: &[u8]) {
+        for (n, chunk) in from.chunks(8).enumerate() {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            self.store(at + n as u64 * 8, u64::from_le_bytes(word));
+        }
+    }
+    fn give_back(&self, at: Off, len: u64) {
+        for word in 0..len / 8 {
+            self.store(at + word * 8, 0);
+        }
+    }
+    fn layout(&self) -> &Layout {
+        &self.shared.layout
+    }
+    fn me(&self) -> Owner {
+        self.me
+    }
+    fn my_process(&self) -> u32 {
+        0
+    }
+    fn fate(&self, owner: Owner) -> Fate {
+        match slot::state(self.load(self.shared.layout.thread(owner.slot))) {
+            (generation, _) if generation != owner.generation => Fate::Ended,
+            (_, State::Live) => Fate::Alive,
+            (_, State::Killed) => Fate::Killed,
+            _ => Fate::Ended,
+        }
+    }
+    fn is_killed(&self, slot: u32) -> bool {
+        slot::state(self.load(self.shared.layout.thread(slot))).1 == State::Killed
+    }
+    fn wait(&self, at: Off, expected: u32, until: Option<u64>) -> Wake {
+        if !self.step() {
+            return Wake::TimedOut;
+        }
+        if self.shared.slices {
+            yield_now();
+            return Wake::Look;
+        }
+        let mut sleepers = self
+            .shared
+            .sleepers
+            .lock()
+            .expect("no thread panics holding it");
+        let epoch = self.load(header::EPOCH);
+        if epoch != self.epoch.get() {
+            self.epoch.set(epoch);
+            return Wake::Look;
+        }
+        if self.load(at) as u32 != expected {
+            return Wake::Look;
+        }
+        if until.is_some() {
+            return Wake::TimedOut;
+        }
+        let ticket = self.seen_sleeper.get() + 1;
+        self.seen_sleeper.set(ticket);
+        let id = (self.me.slot as u64) << 32 | ticket;
+        sleepers.push((id, at));
+        while sleepers.iter().any(|&(sleeper, _)| sleeper == id) {
+            sleepers = self
+                .shared
+                .woken
+                .wait(sleepers)
+                .expect("no thread panics holding it");
+        }
+        drop(sleepers);
+        if self.step() {
+            Wake::Look
+        } else {
+            Wake::TimedOut
+        }
+    }
+    fn wake(&self, at: Off, count: u32) -> u32 {
+        if !self.step() {
+            return 0;
+        }
+        let mut sleepers = self
+            .shared
+            .sleepers
+            .lock()
+            .expect("no thread panics holding it");
+        let mut left = count;
+        sleepers.retain(|&(_, word)| {
+            let wakes = word == at && left > 0;
+            left -= wakes as u32;
+            !wakes
+        });
+        if left < count {
+            self.shared.woken.notify_all();
+        }
+        count - left
+    }
+    fn tell_death(&self) {
+        let mut sleepers = self
+            .shared
+            .sleepers
+            .lock()
+            .expect("no thread panics holding it");
+        self.shared.word(header::EPOCH).fetch_add(1, AcqRel);
+        sleepers.clear();
+        self.shared.woken.notify_all();
+    }
+    fn now(&self) -> u64 {
+        0
+    }
+    fn spin(&self, round: u32) -> bool {
+        if round < self.shared.spins {
+            yield_now();
+        }
+        round < self.shared.spins
+    }
+}

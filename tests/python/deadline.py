@@ -1,0 +1,18 @@
+"""Waiting in tests: always with a deadline, and never a sleep in place of synchronisation."""
+
+import time
+
+# Longer than any step takes on a loaded machine: it ends a test that would hang, it promises nothing.
+GUARD = 30.0
+
+
+def eventually(predicate, timeout=GUARD, *, step=0.001, what=""):
+    """Poll state outside this process until `predicate` gives something true, and return that."""
+    deadline = time.monotonic() + timeout
+    while True:
+        value = predicate()
+        if value:
+            return value
+        if time.monotonic() >= deadline:
+            raise AssertionError(f"not within {timeout} s: {what or predicate}")
+        time.sleep(step)

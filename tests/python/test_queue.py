@@ -1,0 +1,768 @@
+"""Queue: FIFO, many to many, bounded or not; what was put is there when put returns."""
+
+import copyreg
+import enum
+import functools
+import math
+import multiprocessing.reduction
+import os
+import queue as standard_queue
+import time
+
+import pytest
+from deadline import GUARD
+from processes import finish, start, wait_asleep
+from program import run_program
+from under_test import METHODS, mp
+
+pytestmark = pytest.mark.timeout(90)
+
+Empty, Full = standard_queue.Empty, standard_queue.Full
+
+
+def put_all(queue, items):
+    for item in items:
+        queue.put(item)
+
+
+def get_until_none(queue, results):
+    got = []
+    while (item := queue.get()) is not None:
+        got.append(item)
+    results.put(got)
+
+
+def echo(inbox, outbox):
+    """Give everything back, until None comes."""
+    while (item := inbox.get()) is not None:
+        outbox.put(item)
+
+
+# --- order
+
+
+def test_fifo(ctx):
+    queue = ctx.Queue()
+    put_all(queue, range(100))
+    assert [queue.get(timeout=GUARD) for _ in range(100)] == list(range(100))
+
+
+def test_fifo_per_producer(ctx):
+    queue = ctx.Queue()
+    producers = [start(ctx, put_all, queue, [(i, n) for n in range(500)]) for i in range(3)]
+    got = [queue.get(timeout=GUARD) for _ in range(1500)]
+    finish(*producers)
+    assert queue.empty()
+    for i in range(3):
+        assert [n for producer, n in got if producer == i] == list(range(500))
+
+
+def put_in_turn(queue, mine, others, items):
+    for item in items:
+        mine.acquire()
+        queue.put(item)
+        others.release()
+
+
+def test_fifo_over_all_producers(ctx):
+    # What was put before another's put began is got before it, whoever put it.
+    queue, even, odd = ctx.Queue(), ctx.Semaphore(1), ctx.Semaphore(0)
+    one = start(ctx, put_in_turn, queue, even, odd, range(0, 200, 2))
+    other = start(ctx, put_in_turn, queue, odd, even, range(1, 200, 2))
+    assert [queue.get(timeout=GUARD) for _ in range(200)] == list(range(200))
+    finish(one, other)
+
+
+@pytest.mark.parametrize("maxsize", [0, 3])
+def test_many_to_many_each_exactly_once(ctx, maxsize):
+    queue, results = ctx.Queue(maxsize), ctx.Queue()
+    producers = [start(ctx, put_all, queue, [(i, n) for n in range(400)]) for i in range(3)]
+    consumers = [start(ctx, get_until_none, queue, results) for _ in range(2)]
+    finish(*producers)
+    for _ in consumers:
+        queue.put(None)
+    got = [results.get(timeout=GUARD) for _ in consumers]
+    finish(*consumers)
+    assert sorted(got[0] + got[1]) == [(i, n) for i in range(3) for n in range(400)]
+    for one in got:  # and each consumer sees each producer's items in order
+        for i in range(3):
+            numbers = [n for producer, n in one if producer == i]
+            assert numbers == sorted(numbers)
+
+
+# --- what it tells, bounds and timeouts
+
+
+def test_tells_the_truth_at_once(ctx):
+    queue = ctx.Queue(maxsize=2)
+    assert (queue.empty(), queue.full(), queue.qsize()) == (True, False, 0)
+    queue.put("a")
+    assert (queue.empty(), queue.full(), queue.qsize()) == (False, False, 1)
+    queue.put("b")
+    assert (queue.empty(), queue.full(), queue.qsize()) == (False, True, 2)
+    assert queue.get_nowait() == "a"
+    assert (queue.empty(), queue.full(), queue.qsize()) == (False, False, 1)
+    assert queue.get_nowait() == "b"
+    assert (queue.empty(), queue.full(), queue.qsize()) == (True, False, 0)
+
+
+def test_unbounded_is_never_full(ctx):
+    for queue in ctx.Queue(), ctx.Queue(0), ctx.Queue(-1):
+        put_all(queue, range(5000))
+        assert queue.qsize() == 5000
+        assert not queue.full()
+        assert [queue.get() for _ in range(5000)] == list(range(5000))
+
+
+def test_full(ctx):
+    queue = ctx.Queue(maxsize=1)
+    queue.put("a", True, 2.5)
+    for put in (
+        lambda: queue.put_nowait("b"),
+        lambda: queue.put("b", False),
+        lambda: queue.put("b", block=False, timeout=GUARD),
+        lambda: queue.put("b", True, 0),
+        lambda: queue.put("b", timeout=-1),
+        lambda: queue.put("b", timeout=0.05),
+    ):
+        with pytest.raises(Full):
+            put()
+    assert queue.qsize() == 1
+    assert queue.get() == "a"
+    queue.put_nowait("c")
+    assert queue.get() == "c"
+
+
+def test_empty(ctx):
+    queue = ctx.Queue()
+    for get in (
+        lambda: queue.get_nowait(),
+        lambda: queue.get(False),
+        lambda: queue.get(block=False, timeout=GUARD),
+        lambda: queue.get(True, 0),
+        lambda: queue.get(timeout=-1),
+        lambda: queue.get(timeout=0.05),
+    ):
+        with pytest.raises(Empty):
+            get()
+
+
+def test_timeouts_are_waited_for(ctx):
+    queue = ctx.Queue(1)
+    began = time.monotonic()
+    with pytest.raises(Empty):
+        queue.get(timeout=0.1)
+    assert time.monotonic() - began >= 0.1
+    queue.put(1)
+    began = time.monotonic()
+    with pytest.raises(Full):
+        queue.put(2, timeout=0.1)
+    assert time.monotonic() - began >= 0.1
+
+
+def test_put_waits_for_room(ctx):
+    queue = ctx.Queue(maxsize=1)
+    process = start(ctx, put_all, queue, range(3))
+    for expected in range(3):
+        wait_asleep(process.pid) if expected < 2 else None
+        assert queue.qsize() == 1 or expected == 2
+        assert queue.get(timeout=GUARD) == expected
+    finish(process)
+
+
+def test_get_waits_for_an_item(ctx):
+    queue, results = ctx.Queue(), ctx.Queue()
+    process = start(ctx, get_until_none, queue, results)
+    for item in "abc":
+        wait_asleep(process.pid)
+        queue.put(item)
+    queue.put(None)
+    assert results.get(timeout=GUARD) == ["a", "b", "c"]
+    finish(process)
+
+
+def test_each_item_wakes_one(ctx):
+    queue, results = ctx.Queue(), ctx.Queue()
+    consumers = [start(ctx, get_until_none, queue, results) for _ in range(3)]
+    for consumer in consumers:
+        wait_asleep(consumer.pid)
+    for _ in consumers:
+        queue.put(None)
+    assert [results.get(timeout=GUARD) for _ in consumers] == [[], [], []]
+    finish(*consumers)
+
+
+@pytest.mark.parametrize("timeout", ["1", [1], {}])
+def test_wrong_timeouts(ctx, timeout):
+    queue = ctx.Queue(1)
+    with pytest.raises(TypeError):
+        queue.get(timeout=timeout)
+    queue.put(1)
+    with pytest.raises(TypeError):
+        queue.put(2, timeout=timeout)
+    assert (queue.get(), queue.qsize()) == (1, 0)
+
+
+def test_wrong_arguments(ctx):
+    with pytest.raises(TypeError):
+        ctx.Queue("1")
+    with pytest.raises(TypeError):
+        ctx.Queue(1.5)
+    queue = ctx.Queue()
+    with pytest.raises(TypeError):
+        queue.put()
+    with pytest.raises(TypeError):
+        queue.get(unknown=1)
+    assert queue.empty()
+
+
+# --- many at a time
+
+
+def test_put_many_and_get_many(ctx):
+    queue = ctx.Queue()
+    queue.put_many(range(10))
+    assert queue.qsize() == 10
+    queue.put("single")
+    queue.put_many(iter("ab"))
+    queue.put_many([])
+    assert queue.get_many(4) == [0, 1, 2, 3]
+    assert queue.get() == 4
+    assert queue.get_many(100) == [5, 6, 7, 8, 9, "single", "a", "b"]
+    assert queue.empty()
+
+
+def test_get_many_waits_for_one(ctx):
+    queue = ctx.Queue()
+    with pytest.raises(Empty):
+        queue.get_many(10, block=False)
+    with pytest.raises(Empty):
+        queue.get_many(10, timeout=0.05)
+    with pytest.raises(Empty):
+        queue.get_many(10, False, GUARD)
+    process = start(ctx, put_all, queue, ["only"])
+    assert queue.get_many(10) == ["only"]
+    finish(process)
+
+
+def test_get_many_asks_for_at_least_one(ctx):
+    queue = ctx.Queue()
+    queue.put(1)
+    for wrong in 0, -1:
+        with pytest.raises(ValueError):  # noqa: PT011 - the text is free
+            queue.get_many(wrong)
+    assert queue.get() == 1
+
+
+def put_by_many(queue, producer, count, size):
+    for first in range(0, count, size):
+        queue.put_many((producer, n) for n in range(first, first + size))
+
+
+def get_many_until_none(queue, results):
+    got = []
+    while True:
+        got += queue.get_many(7)
+        assert got
+        if None in got:
+            queue.put_many([None] * (got.count(None) - 1))  # those for others
+            results.put([item for item in got if item is not None])
+            return
+
+
+@pytest.mark.parametrize("maxsize", [0, 5])
+def test_many_at_a_time_each_exactly_once(ctx, maxsize):
+    queue, results = ctx.Queue(maxsize), ctx.Queue()
+    producers = [start(ctx, put_by_many, queue, i, 600, 20) for i in range(2)]
+    consumers = [start(ctx, get_many_until_none, queue, results) for _ in range(2)]
+    finish(*producers)
+    for _ in consumers:
+        queue.put(None)
+    got = [results.get(timeout=GUARD) for _ in consumers]
+    finish(*consumers)
+    assert sorted(got[0] + got[1]) == [(i, n) for i in range(2) for n in range(600)]
+    for one in got:
+        for i in range(2):
+            numbers = [n for producer, n in one if producer == i]
+            assert numbers == sorted(numbers)
+
+
+# --- what was put
+
+
+def test_join_before_draining(ctx):
+    queue = ctx.Queue()
+    process = start(ctx, put_all, queue, [bytes([i]) * 1_000_000 for i in range(5)])
+    process.join(GUARD)
+    assert process.exitcode == 0
+    assert queue.qsize() == 5
+    assert [queue.get(timeout=GUARD) for _ in range(5)] == [bytes([i]) * 1_000_000 for i in range(5)]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_program_with_unread_items_can_end(method):
+    program = """
+        import sys
+        import procession as mp
+
+        def child(queue):
+            queue.put(b"y" * 1_000_000)
+
+        if __name__ == "__main__":
+            ctx = mp.get_context(sys.argv[1])
+            queue = ctx.Queue()
+            queue.put(b"x" * 1_000_000)
+            process = ctx.Process(target=child, args=(queue,))
+            process.start()
+            process.join()
+            print(process.exitcode, queue.qsize())
+    """
+    ended = run_program(program, method)
+    assert ended.lines == ["0 2"]
+    assert ended.stderr == ""
+
+
+def test_a_later_change_changes_nothing(ctx):
+    queue = ctx.Queue()
+    things = [1, [2], {"three": 3}]
+    data = bytearray(b"x" * 500_000)
+    queue.put(things)
+    queue.put(data)
+    things[1].append("changed")
+    things.clear()
+    data[:3] = b"new"
+    assert queue.get(timeout=GUARD) == [1, [2], {"three": 3}]
+    assert queue.get(timeout=GUARD) == b"x" * 500_000
+
+
+def test_what_is_got_is_ones_own(ctx):
+    queue = ctx.Queue()
+    thing = [bytearray(b"x" * 500_000), [1]]
+    queue.put(thing)
+    queue.put(thing)
+    first, second = queue.get(timeout=GUARD), queue.get(timeout=GUARD)
+    assert first == second == thing
+    first[0][:3] = b"new"
+    first[1].append(2)
+    assert second == thing == [bytearray(b"x" * 500_000), [1]]
+
+
+class Unpicklable:
+    def __init__(self, error):
+        self.error = error
+
+    def __reduce__(self):
+        raise self.error
+
+
+def test_unpicklable_raises_in_put_and_all_goes_on(ctx):
+    queue = ctx.Queue(maxsize=2)
+    queue.put("before")
+    for wrong, error in (
+        (lambda: None, Exception),
+        (Unpicklable(LookupError("the cause")), LookupError),
+        ([b"x" * 500_000, Unpicklable(ZeroDivisionError())], ZeroDivisionError),
+        ((i for i in "generator"), TypeError),
+    ):
+        with pytest.raises(error):
+            queue.put(wrong)
+        assert queue.qsize() == 1
+    queue.put_nowait("after")  # no place was lost
+    assert [queue.get(timeout=GUARD), queue.get(timeout=GUARD)] == ["before", "after"]
+
+
+def explode(text):
+    raise LookupError(text)
+
+
+class Bomb:
+    def __reduce__(self):
+        return explode, ("in get",)
+
+
+def test_what_does_not_unpickle_raises_in_that_get_only(ctx):
+    queue = ctx.Queue(maxsize=3)
+    put_all(queue, ["before", Bomb(), "after"])
+    assert queue.get(timeout=GUARD) == "before"
+    with pytest.raises(LookupError, match="in get"):
+        queue.get(timeout=GUARD)
+    assert queue.qsize() == 1
+    assert queue.get(timeout=GUARD) == "after"
+    assert queue.empty()
+    put_all(queue, [1, 2, 3])  # and its place is free
+    assert queue.full()
+
+
+class PutsWhilePickled:
+    def __init__(self, queue):
+        self.queue = queue
+
+    def __reduce__(self):
+        self.queue.put("from within")
+        return str, ("from without",)
+
+
+def test_put_within_put(ctx):
+    queue = ctx.Queue()
+    queue.put(PutsWhilePickled(queue))
+    assert [queue.get(timeout=GUARD), queue.get(timeout=GUARD)] == ["from within", "from without"]
+
+
+class Number(int):
+    pass
+
+
+class Text(str):
+    __slots__ = ()
+
+
+class Blob(bytes):
+    pass
+
+
+class Colour(enum.IntEnum):
+    RED = 1
+
+
+PLAIN = [
+    None,
+    True,
+    False,
+    0,
+    -1,
+    2**31,
+    -(2**31) - 1,
+    2**63 - 1,
+    2**63,
+    -(2**63),
+    -(2**63) - 1,
+    2**64,
+    10**500,
+    -(10**5000),
+    0.0,
+    -0.0,
+    1.5,
+    math.inf,
+    5e-324,
+    "",
+    "text",
+    "ünïcödé ☃ 🐍",
+    "nul \0 within",
+    "lone \ud800 surrogate",
+    "\udcff",
+    "x" * 100_000,
+    b"",
+    b"bytes \0\xff",
+    b"x" * 100_000,
+    (),
+    (1, "two", (3.0, None, (b"four", True))),
+    Number(7),
+    Number(10**30),
+    Text("text"),
+    Blob(b"bytes"),
+    Colour.RED,
+    [],
+    {},
+    set(),
+    frozenset({1}),
+    bytearray(b"array"),
+    complex(1, -2),
+    range(3),
+    Ellipsis,
+    int,
+]
+
+
+def exactly(value):
+    """The value with all its types, and the sign of a zero."""
+    if isinstance(value, tuple):
+        return tuple(map(exactly, value))
+    return type(value), value, repr(value)[:100] if isinstance(value, float) else None
+
+
+def same(one, other):
+    return exactly(one) == exactly(other)
+
+
+def test_types_are_kept(ctx):
+    queue = ctx.Queue()
+    for item in PLAIN:
+        queue.put(item)
+        assert same(queue.get(timeout=GUARD), item)
+    queue.put(math.nan)
+    assert math.isnan(queue.get(timeout=GUARD))
+
+
+def test_types_are_kept_between_processes(ctx):
+    inbox, outbox = ctx.Queue(), ctx.Queue()
+    process = start(ctx, echo, inbox, outbox)
+    for item in PLAIN[1:]:
+        inbox.put(item)
+        assert same(outbox.get(timeout=GUARD), item)
+    inbox.put(None)
+    finish(process)
+
+
+def test_subclass_keeps_its_attributes(ctx):
+    queue = ctx.Queue()
+    number = Number(3)
+    number.unit = "m"
+    queue.put(number)
+    got = queue.get(timeout=GUARD)
+    assert (type(got), got, got.unit) == (Number, 3, "m")
+
+
+# --- large ones
+
+
+@pytest.mark.parametrize("size", [65_535, 65_536, 1_000_001, 20_000_000])
+def test_large_bytes(ctx, size):
+    inbox, outbox = ctx.Queue(), ctx.Queue()
+    process = start(ctx, echo, inbox, outbox)
+    data = os.urandom(1000) * (size // 1000) + b"x" * (size % 1000)
+    inbox.put(data)
+    got = outbox.get(timeout=GUARD)
+    assert type(got) is bytes
+    assert got == data
+    inbox.put(None)
+    finish(process)
+
+
+def test_numpy_arrays(ctx):
+    np = pytest.importorskip("numpy")
+    inbox, outbox = ctx.Queue(), ctx.Queue()
+    process = start(ctx, echo, inbox, outbox)
+    for array in (
+        np.arange(3),
+        np.arange(1_000_000, dtype=np.float64).reshape(1000, 1000),
+        np.asfortranarray(np.arange(200_000, dtype=np.int32).reshape(400, 500)),
+        np.arange(400_000)[::2],
+        np.zeros((0, 5)),
+        np.array(["a", "bc"]),
+        np.array([None, [1]], dtype=object),
+        np.zeros(100_000, dtype=[("x", "i4"), ("y", "f8")]),
+    ):
+        inbox.put(array)
+        got = outbox.get(timeout=GUARD)
+        assert got.dtype == array.dtype
+        assert got.shape == array.shape
+        assert np.array_equal(got, array)
+        assert got.flags.writeable
+        before = array.copy()
+        got[...] = got[...][..., ::-1]  # writing into it harms nobody
+        assert np.array_equal(array, before)
+    inbox.put(None)
+    finish(process)
+
+
+def test_numpy_arrays_outlive_the_queue_and_its_later_items(ctx):
+    np = pytest.importorskip("numpy")
+    queue = ctx.Queue()
+    kept = []
+    for i in range(20):
+        queue.put(np.full(50_000, i))
+        kept.append(queue.get(timeout=GUARD))
+    del queue
+    assert [int(array[0]) for array in kept] == list(range(20))
+    assert all((array == array[0]).all() for array in kept)
+
+
+def test_one_buffer_twice_in_an_item(ctx):
+    np = pytest.importorskip("numpy")
+    queue = ctx.Queue()
+    array = np.arange(100_000)
+    queue.put({"one": array, "same": array, "part": array[10:]})
+    got = queue.get(timeout=GUARD)
+    assert np.array_equal(got["one"], array)
+    assert got["one"] is got["same"]
+    assert np.array_equal(got["part"], array[10:])
+
+
+# --- shared objects as items
+
+
+def answer_on(inbox):
+    outbox = inbox.get()
+    outbox.put("answer")
+
+
+def test_a_queue_through_a_queue(ctx):
+    inbox, outbox = ctx.Queue(), ctx.Queue()
+    process = start(ctx, answer_on, inbox)
+    inbox.put(outbox)
+    assert outbox.get(timeout=GUARD) == "answer"
+    finish(process)
+
+
+def test_a_queue_through_itself(ctx):
+    queue = ctx.Queue()
+    queue.put(queue)
+    same_queue = queue.get(timeout=GUARD)
+    same_queue.put("through itself")
+    assert queue.get(timeout=GUARD) == "through itself"
+
+
+def test_an_object_that_only_its_message_keeps(ctx):
+    outer = ctx.Queue()
+    inner = ctx.Queue()
+    inner.put("kept")
+    outer.put(inner)
+    del inner
+    assert outer.get(timeout=GUARD).get(timeout=GUARD) == "kept"
+
+
+def use_them(inbox, outbox):
+    lock, rlock, semaphore, event, condition, barrier = inbox.get()
+    outbox.put((lock.acquire(False), rlock.acquire(False), semaphore.get_value(), event.is_set()))
+    with condition:
+        condition.notify()
+    barrier.wait()
+
+
+def test_locks_and_events_through_a_queue(ctx):
+    inbox, outbox = ctx.Queue(), ctx.Queue()
+    process = start(ctx, use_them, inbox, outbox)
+    lock, rlock, semaphore = ctx.Lock(), ctx.RLock(), ctx.Semaphore(5)
+    event, condition, barrier = ctx.Event(), ctx.Condition(), ctx.Barrier(2)
+    event.set()
+    with lock, rlock, condition:
+        inbox.put([lock, rlock, semaphore, event, condition, barrier])
+        assert outbox.get(timeout=GUARD) == (False, False, 5, True)
+        assert condition.wait(GUARD)
+    barrier.wait(GUARD)
+    finish(process)
+
+
+# --- close and the feeder thread that is not there
+
+
+def put_and_close(queue, item):
+    queue.put(item)
+    queue.close()
+    queue.join_thread()
+
+
+def test_close_and_join_thread(ctx):
+    queue = ctx.Queue()
+    process = start(ctx, put_and_close, queue, "item")
+    finish(process)
+    assert queue.get(timeout=GUARD) == "item"
+    queue.close()
+    queue.close()
+    queue.join_thread()
+    with pytest.raises(ValueError, match="closed"):
+        queue.put("more")
+    with pytest.raises(ValueError, match="closed"):
+        queue.get()
+
+
+def put_and_cancel(queue, item):
+    queue.cancel_join_thread()
+    queue.put(item)
+    queue.close()
+    queue.cancel_join_thread()
+
+
+def test_cancel_join_thread_loses_nothing(ctx):
+    queue = ctx.Queue()
+    process = start(ctx, put_and_cancel, queue, "x" * 200_000)
+    finish(process)
+    assert queue.get(timeout=GUARD) == "x" * 200_000
+
+
+# --- signals
+
+
+@pytest.mark.parametrize("maxsize", [0, 100_000])
+def test_put_in_a_signal_handler_during_put_and_get(maxsize):
+    program = """
+        import signal
+        import sys
+        import procession as mp
+
+        def handler(*_):
+            global told
+            if told < 2000:
+                queue.put(("handler", told))
+                told += 1
+
+        if __name__ == "__main__":
+            told = put = 0
+            queue = mp.Queue(int(sys.argv[1]))
+            signal.signal(signal.SIGALRM, handler)
+            signal.setitimer(signal.ITIMER_REAL, 0.0005, 0.0005)
+            got = []
+            while told < 2000:
+                queue.put(("main", put))
+                queue.put(("main", put + 1))
+                put += 2
+                got.append(queue.get())
+                got.append(queue.get())
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            while not queue.empty():
+                got.append(queue.get())
+            print([n for who, n in got if who == "main"] == list(range(put)))
+            print([n for who, n in got if who == "handler"] == list(range(told)))
+    """
+    assert run_program(program, maxsize).lines == ["True", "True"]
+
+
+# --- pickling as others taught it
+
+
+class Foreign:
+    """A class that pickles only by a reducer registered from outside."""
+
+    def __init__(self, number):
+        self.number = number
+
+    def __reduce__(self):
+        raise TypeError("not by myself")
+
+
+def reduce_foreign(foreign):
+    return Foreign, (foreign.number + 1,)
+
+
+@pytest.mark.parametrize("where", ["copyreg", "ForkingPickler"])
+def test_registered_reducers(ctx, where):
+    queue = ctx.Queue()
+    table = (
+        copyreg.dispatch_table
+        if where == "copyreg"
+        else multiprocessing.reduction.ForkingPickler._extra_reducers
+    )
+    queue.put("the pickler is there before the reducer")
+    if where == "copyreg":
+        copyreg.pickle(Foreign, reduce_foreign)
+    else:
+        multiprocessing.reduction.ForkingPickler.register(Foreign, reduce_foreign)
+    try:
+        queue.put(Foreign(1))
+        queue.put([Foreign(5)])
+    finally:
+        del table[Foreign]
+    queue.get(timeout=GUARD)
+    assert queue.get(timeout=GUARD).number == 2
+    assert queue.get(timeout=GUARD)[0].number == 6
+    with pytest.raises(TypeError, match="not by myself"):
+        queue.put(Foreign(1))
+
+
+def test_methods_and_partials(ctx):
+    queue = ctx.Queue()
+    queue.put(functools.partial(int, base=2))
+    queue.put(Number(3).bit_length)
+    assert queue.get(timeout=GUARD)("101") == 5
+    assert queue.get(timeout=GUARD)() == 2
+
+
+# --- types
+
+
+def test_can_be_subscripted():
+    assert mp.Queue[int]
+
+    def annotated(queue: "mp.Queue[int]") -> None: ...
+
+    assert isinstance(mp.Queue(), mp.Queue)
