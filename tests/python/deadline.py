@@ -1,9 +1,10 @@
 """Waiting in tests: always with a deadline, and never a sleep in place of synchronisation."""
 
+import os
 import time
 
 # Longer than any step takes on a loaded machine: it ends a test that would hang, it promises nothing.
-GUARD = 30.0
+GUARD = float(os.environ.get("PROCESSION_TEST_GUARD", "30"))
 
 
 def eventually(predicate, timeout=GUARD, *, step=0.001, what=""):

@@ -126,7 +126,7 @@ def test_what_it_says(folder, method):
     assert all(map(re.fullmatch, LAST_LINES, lines[-2:])), out
     assert " 100.0%  a/original.txt  b/copy.py" in lines
     assert "\x1b" not in out
-    for noun in ("cpu_count", "Process", "Queue", "Lock", "Event", "join(0.05)", "join(5.0)"):
+    for noun in ("cpu_count", "Process", "Queue", "Lock", "Event", "join(0.01)", "join(5.0)"):
         assert noun in out
     for worker in ("tour-1", "tour-2"):
         assert f"{worker} ended with exit code 0" in out
@@ -300,7 +300,7 @@ def test_keys_are_the_same_for_the_same_shingles():
 def test_keys_are_the_same_everywhere():
     """As in the twin in Rust, and in every process: nothing depends on Python's `hash`."""
     found = similarity.keys(set(range(0, 1 << 32, 12_345_679)))
-    assert zlib.crc32(repr(found).encode()) == 3395748214
+    assert zlib.crc32(repr(found).encode()) == 2406603472
 
 
 def test_short_texts_have_no_keys():

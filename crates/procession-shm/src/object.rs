@@ -378,6 +378,11 @@ pub(crate) fn destroy<W: World>(world: &W, entry: Off) {
     heap::free(world, entry);
 }
 
+/// Whether an entry in use is a buffer on which this process has a lease.
+pub fn is_leased_buffer<W: World>(world: &W, entry: Off, process: u32) -> bool {
+    world.load(entry + IDENTITY) & 0xff == Kind::Buffer as u64 && count(world, entry, process) > 0
+}
+
 /// Before a fork: the child's record gets a copy of the parent's leases.
 pub fn inherit_leases<W: World>(world: &W, parent: u32, child: u32) -> Result<(), OutOfMemory> {
     let mut result = Ok(());

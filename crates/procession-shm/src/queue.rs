@@ -147,6 +147,8 @@ pub enum NotGot<E> {
     Interrupted,
     /// What was to be prepared before the commit failed; the item is in the queue still.
     NotPrepared(E),
+    /// The queue is empty, and nothing will come.
+    Ended,
 }
 
 /// The queue whose block is at an offset of the arena.
@@ -395,13 +397,30 @@ impl Queue {
         self,
         world: &'w W,
         until: Option<u64>,
+        prepare: impl FnMut(Summary) -> Result<T, E>,
+    ) -> Result<(Got<'w, W>, T), NotGot<E>> {
+        self.get_unless(world, until, prepare, || false)
+    }
+
+    /// As [`get`](Self::get); ends as well when the queue is empty and `ended`, which must stay true once it is, and
+    /// whose change must be told by [`wake_consumers`](Self::wake_consumers) or as a death.
+    pub fn get_unless<'w, W: World, T, E>(
+        self,
+        world: &'w W,
+        until: Option<u64>,
         mut prepare: impl FnMut(Summary) -> Result<T, E>,
+        ended: impl Fn() -> bool,
     ) -> Result<(Got<'w, W>, T), NotGot<E>> {
         let mut late = until == Some(0);
         let mut round = 0;
         loop {
+            // Asked first: what was put before the end is found after it.
+            let over = ended();
             if let Some(got) = self.try_get(world, &mut prepare)? {
                 return Ok(got);
+            }
+            if over {
+                return Err(NotGot::Ended);
             }
             if late {
                 return Err(NotGot::Empty);
@@ -411,6 +430,9 @@ impl Queue {
                 continue;
             }
             let ticket = self.items().announce(world);
+            if ended() {
+                continue;
+            }
             if let Some(got) = self.try_get(world, &mut prepare)? {
                 return Ok(got);
             }
@@ -420,6 +442,11 @@ impl Queue {
                 Wake::Interrupted => return Err(NotGot::Interrupted),
             }
         }
+    }
+
+    /// Makes every consumer that waits look again.
+    pub fn wake_consumers<W: World>(self, world: &W) {
+        self.items().notify_all(world);
     }
 
     /// Gets the oldest item if there is one.

@@ -1,7 +1,7 @@
 //! A semaphore: value and the bit "somebody may sleep" in one word.
 //!
 //! A semaphore has no holder: a permit that a killed thread took is not given back. The word after
-//! it is the bound of a bounded semaphore (0: none).
+//! it is the bound of a bounded semaphore plus one (0: none).
 
 use crate::world::{Interrupted, Off, Wake, World};
 
@@ -20,10 +20,10 @@ pub struct Semaphore(pub Off);
 pub struct AboveBound;
 
 impl Semaphore {
-    /// Writes a semaphore that nobody shares yet. `bound` 0 means [`MAX_VALUE`].
-    pub fn init<W: World>(self, world: &W, value: u64, bound: u64) {
+    /// Writes a semaphore that nobody shares yet. Without a bound it may rise to [`MAX_VALUE`].
+    pub fn init<W: World>(self, world: &W, value: u64, bound: Option<u64>) {
         world.store(self.0, value);
-        world.store(self.0 + 8, bound);
+        world.store(self.0 + 8, bound.map_or(0, |bound| bound + 1));
     }
 
     /// The value.
@@ -77,7 +77,7 @@ impl Semaphore {
     pub fn release<W: World>(self, world: &W) -> Result<(), AboveBound> {
         let bound = match world.load(self.0 + 8) {
             0 => MAX_VALUE,
-            bound => bound,
+            bound => bound - 1,
         };
         let mut seen = world.load(self.0);
         loop {

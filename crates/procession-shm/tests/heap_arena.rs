@@ -4,7 +4,14 @@ mod sync {
     pub use std::sync::atomic::{AtomicU64, fence};
     pub use std::sync::{Condvar, Mutex};
     pub use std::thread::yield_now;
+    /// Words that are made at a time.
+    pub const CHUNK: usize = 64;
+    pub fn peek(word: &AtomicU64) -> u64 {
+        word.load(std::sync::atomic::Ordering::Acquire)
+    }
 }
+#[path = "support/structures.rs"]
+mod structures;
 #[path = "support/world.rs"]
 mod world;
 
@@ -13,47 +20,13 @@ use procession_shm::lock::{Acquired, Lock, OnEnd};
 use procession_shm::message::Message;
 use procession_shm::object::{self, Kind};
 use procession_shm::queue::{Got, Item, NotGot, NotPut, Queue};
-use procession_shm::tag::{Holds, Tag};
+use procession_shm::tag::Holds;
 use procession_shm::{World, heap, layout};
 use std::collections::HashSet;
+use structures::{get, in_use, make_queue, put};
 use world::{Handle, Shared};
 
 const SIZE: u64 = 256 << 20;
-
-fn make_queue(w: &Handle, max: u64) -> (object::Handle, Queue) {
-    let handle = object::create(w, Kind::Queue, |entry, body| {
-        Queue::init(w, entry, body + object::BODY_BLOCK, max)
-    })
-    .expect("room for a queue");
-    let body = object::body(w, handle, Kind::Queue).expect("it lives");
-    (handle, Queue::at(w.load(body + object::BODY_BLOCK)))
-}
-
-fn put(w: &Handle, q: Queue, value: u64) -> Result<(), NotPut> {
-    q.put(w, Item::Inline(1, &value.to_le_bytes()), None)
-}
-
-fn get(w: &Handle, q: Queue, until: Option<u64>) -> Result<u64, NotGot<()>> {
-    q.get(w, until, |_| Ok(())).map(|(got, ())| match got {
-        Got::Inline { bytes, .. } => {
-            u64::from_le_bytes(bytes[..8].try_into().expect("eight bytes"))
-        }
-        Got::Message(message) => {
-            let mut bytes = [0; 8];
-            w.read(message.bytes().0, &mut bytes);
-            u64::from_le_bytes(bytes)
-        }
-    })
-}
-
-/// Blocks in use, by class.
-fn in_use(w: &Handle) -> usize {
-    let mut count = 0;
-    heap::walk(w, |_, _, tag| {
-        count += !matches!(tag, Tag::Free { .. }) as usize
-    });
-    count
-}
 
 #[test]
 fn queue_is_fifo_and_leaves_nothing() {

@@ -1,1 +1,42 @@
-//! x
+#![doc = include_str!("../README.md")]
+
+#[cfg(not(target_os = "linux"))]
+compile_error!(
+    "procession runs on Linux only: its arena, its futexes and its news of deaths are Linux's"
+);
+
+pub mod arena;
+pub mod barrier;
+pub mod carrier;
+pub mod condition;
+pub mod cpu;
+pub mod error;
+pub mod event;
+pub mod life;
+pub mod lock;
+pub mod mutex;
+pub mod object;
+pub mod pipe;
+pub mod process;
+pub mod program;
+pub mod queue;
+pub mod semaphore;
+pub mod sys;
+pub mod time;
+pub mod view;
+
+pub use barrier::{Barrier, BarrierWaitResult};
+pub use condition::Condition;
+pub use cpu::cpu_count;
+pub use error::{Error, Kind, Result};
+pub use event::Event;
+pub use lock::{Lock, LockGuard, ReentrantLock};
+pub use mutex::{Mutex, MutexGuard, PlainData};
+pub use pipe::{Receiver, Sender, pipe};
+pub use process::{
+    ExitStatus, Joined, Process, active_children, current_process, init, parent_process,
+};
+pub use queue::Queue;
+pub use semaphore::{BoundedSemaphore, Semaphore};
+
+pub use procession_shm as shm;

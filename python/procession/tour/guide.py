@@ -17,7 +17,7 @@ from .progress import Figures, Progress
 from .similarity import ALIKE, SHINGLE, Pair
 from .work import Finding, Task, carry_out, near_duplicates
 
-GLANCE = 0.05
+GLANCE = 0.01
 """The first look at a worker, which cannot be done yet."""
 
 SHOWN = 10

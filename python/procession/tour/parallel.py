@@ -83,14 +83,14 @@ class Crew:
             try:
                 return self._desk.findings.get(timeout=LOOK_UP)
             except queue.Empty:
-                _raise_for([worker for worker in self.workers if not worker.is_alive()])
+                _check([worker for worker in self.workers if not worker.is_alive()])
 
     def dismiss(self) -> None:
         """Say that no more will come, and see every worker off."""
         self._desk.no_more.set()
         for worker in self.workers:
             worker.join(LAST_CALL)
-        _raise_for([worker for worker in self.workers if worker.exitcode != 0])
+        _check([worker for worker in self.workers if worker.exitcode != 0])
 
     def __exit__(
         self,
@@ -104,7 +104,7 @@ class Crew:
                 worker.join()
 
 
-def _raise_for(fallen: "list[mp.Process]") -> None:
+def _check(fallen: "list[mp.Process]") -> None:
     if fallen:
         causes = [f"{worker.name} {ending(worker.exitcode)}" for worker in fallen]
         raise WorkerFailed(", ".join(causes))

@@ -6,8 +6,9 @@ would be quadratic; so each gets a *sketch*, and only those whose sketches meet 
 
 The sketch is MinHash with one permutation (Li, Owen and Zhang, 2012): the shingles are dealt into
 `SLOTS` slots, the least of each is kept, and an empty slot borrows from its right neighbour. Two
-slots are equal about as often as the texts are alike. Each `BAND` of slots is hashed into one key;
-texts that are 60 % alike share at least one of the 64 keys in all but 2 of 10,000 cases.
+slots are equal about as often as the texts are alike. Each `BAND` of slots is hashed into one key,
+under which texts meet; those that are 60 % alike do so under `MEETINGS` of the 80 keys in all but
+2 of 10,000 cases.
 
 Nothing here depends on Python's randomised `hash`: all processes find the same.
 """
@@ -15,13 +16,14 @@ Nothing here depends on Python's randomised `hash`: all processes find the same.
 import re
 import struct
 import zlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from typing import NamedTuple
 
 SHINGLE = 6
-SLOTS = 256
+SLOTS = 320
 BAND = 4
+MEETINGS = 2
 FEWEST = 16
 """Texts with fewer shingles are too short to say that one is like another."""
 
@@ -75,20 +77,19 @@ def keys(hashes: set[int]) -> tuple[int, ...]:
 
 
 def candidates(sketches: Iterable[Sketch]) -> list[tuple[str, str]]:
-    """The pairs of files that share a key, by path."""
+    """The pairs of files that meet often enough, by path; the sketches may come in any order."""
     meeting = defaultdict(list)
-    for sketch in sorted(sketches):
+    for sketch in sketches:
         for key in sketch.keys:
             meeting[key].append(sketch.path)
-    return sorted(
-        {
-            (first, second)
-            for paths in meeting.values()
-            if len(paths) > 1
-            for index, first in enumerate(paths)
-            for second in paths[index + 1 : index + 1 + NEIGHBOURS]
-        }
+    crowds = (sorted(paths) for paths in meeting.values() if len(paths) > 1)
+    meetings = Counter(
+        (first, second)
+        for paths in crowds
+        for index, first in enumerate(paths)
+        for second in paths[index + 1 : index + 1 + NEIGHBOURS]
     )
+    return sorted(pair for pair, times in meetings.items() if times >= MEETINGS)
 
 
 def similarity(first: set[int], second: set[int]) -> float:

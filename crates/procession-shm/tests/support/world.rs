@@ -1,22 +1,26 @@
 //! A world in ordinary memory, for tests and model checkers: `crate::sync` says whose atomics,
 //! threads and condition variables. Each thread has a handle of its own; a handle may be told to
 //! die, or to stop for ever, at its n-th step.
+#![allow(dead_code, reason = "each test uses a part of it")]
 
-use crate::sync::{AtomicU64, Condvar, Mutex, fence, yield_now};
-use procession_shm::layout::{Layout, header};
+use crate::sync::{AtomicU64, CHUNK, Condvar, Mutex, fence, peek, yield_now};
+use procession_shm::layout::{Layout, THREAD_BYTES, header};
 use procession_shm::slot::{self, State};
 use procession_shm::{Fate, Off, Owner, Wake, World, process, recover};
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::Ordering::{AcqRel, Acquire, Release, SeqCst};
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::{self, AcqRel, Acquire, Relaxed, Release, SeqCst};
 use std::sync::{Arc, OnceLock};
 
-const WORDS: usize = 64;
-
-/// What all threads share: the memory, made when first touched, and the sleepers.
+/// What all threads share: the memory, made when first written, and the sleepers.
 pub struct Shared {
     layout: Layout,
-    memory: Vec<OnceLock<Box<[AtomicU64; WORDS]>>>,
+    memory: Vec<OnceLock<Box<[AtomicU64; CHUNK]>>>,
+    /// Nothing is made any more: loom wants each atomic made before the threads that share it.
+    sealed: AtomicBool,
+    /// The memory orders that `World` promises are not kept: a planted bug.
+    weak: AtomicBool,
     sleepers: Mutex<Vec<(u64, Off)>>,
     woken: Condvar,
     /// Sleeps end by themselves, as slices do.
@@ -40,10 +44,12 @@ struct Died;
 impl Shared {
     pub fn new(size: u64, slices: bool) -> Arc<Self> {
         let layout = Layout::with_counts(size, 16, 8);
-        let chunks = size as usize / 8 / WORDS + 1;
+        let chunks = size as usize / 8 / CHUNK + 1;
         let shared = Self {
             layout,
             memory: (0..chunks).map(|_| OnceLock::new()).collect(),
+            sealed: AtomicBool::new(false),
+            weak: AtomicBool::new(false),
             sleepers: Mutex::new(Vec::new()),
             woken: Condvar::new(),
             slices,
@@ -71,15 +77,65 @@ impl Shared {
         shared
     }
 
-    fn word(&self, at: Off) -> &AtomicU64 {
+    /// A word, unless nobody ever wrote there: then it reads as zero.
+    fn written(&self, at: Off) -> Option<&AtomicU64> {
         assert!(
             at % 8 == 0 && at < self.layout.size,
             "word {at:#x} is outside the arena"
         );
         let index = at as usize / 8;
-        let chunk = self.memory[index / WORDS]
+        self.memory[index / CHUNK]
+            .get()
+            .map(|chunk| &chunk[index % CHUNK])
+    }
+
+    fn word(&self, at: Off) -> &AtomicU64 {
+        if let Some(word) = self.written(at) {
+            return word;
+        }
+        assert!(!self.sealed.load(Relaxed), "word {at:#x} was not touched");
+        let index = at as usize / 8;
+        let chunk = self.memory[index / CHUNK]
             .get_or_init(|| Box::new(std::array::from_fn(|_| AtomicU64::new(0))));
-        &chunk[index % WORDS]
+        &chunk[index % CHUNK]
+    }
+
+    /// Makes the words of a range.
+    pub fn touch(&self, at: Off, words: u64) {
+        for n in 0..words {
+            self.word(at + n * 8);
+        }
+    }
+
+    /// Makes no more words: from now on a write to any that was not touched is an error.
+    pub fn seal(&self) {
+        self.sealed.store(true, Relaxed);
+    }
+
+    /// The words of a slot's frames.
+    pub fn frames_of(&self, slot: u32) -> std::ops::Range<Off> {
+        let at = self.layout.thread(slot);
+        at + slot::word::FRAMES..at + THREAD_BYTES
+    }
+
+    /// From now on each order is `Relaxed`.
+    pub fn weaken(&self) {
+        self.weak.store(true, Relaxed);
+    }
+
+    fn order(&self, order: Ordering) -> Ordering {
+        if self.weak.load(Relaxed) {
+            Relaxed
+        } else {
+            order
+        }
+    }
+
+    /// A handle that looks, without a scheduler's noticing, when all threads have ended.
+    pub fn spectator(self: &Arc<Self>) -> Handle {
+        let handle = Handle::unnamed(self);
+        handle.ended.set(true);
+        handle
     }
 
     /// A handle for a thread that takes slot number `slot`.
@@ -134,17 +190,36 @@ impl Handle {
         self.ended.get()
     }
 
-    /// What the rest of the program does about a killed thread.
+    /// What the rest of the program does about a killed thread; begins anew where another died
+    /// doing it.
     pub fn bury(&self, dead: Owner) {
-        let at = self.shared.layout.thread(dead.slot);
-        let seen = self.shared.word(at).load(SeqCst);
-        assert!(recover::mark_killed(self, dead.slot, seen));
-        self.tell_death();
+        self.mark_killed(dead);
         recover::recover(self, dead.slot);
-        self.shared
-            .word(at)
-            .store(slot::state_word(dead.generation, State::Vacant), SeqCst);
+        self.make_vacant(dead);
+    }
+
+    /// What a burial begins with.
+    pub fn mark_killed(&self, dead: Owner) {
+        let seen = self.load(self.shared.layout.thread(dead.slot));
+        assert!(
+            recover::mark_killed(self, dead.slot, seen)
+                || slot::state(seen) == (dead.generation, State::Killed)
+        );
         self.tell_death();
+    }
+
+    /// What a burial ends with.
+    pub fn make_vacant(&self, dead: Owner) {
+        self.store(
+            self.shared.layout.thread(dead.slot),
+            slot::state_word(dead.generation, State::Vacant),
+        );
+        self.tell_death();
+    }
+
+    /// Whether this dead thread's slot still waits to be recovered.
+    pub fn is_unburied(&self, dead: Owner) -> bool {
+        slot::state(self.load(self.shared.layout.thread(dead.slot))).1 != State::Vacant
     }
 
     pub fn owner(&self) -> Owner {
@@ -170,32 +245,40 @@ impl World for Handle {
     const SEGMENT_CELLS: u64 = 3;
 
     fn load(&self, at: Off) -> u64 {
-        self.shared.word(at).load(Acquire)
+        match self.shared.written(at) {
+            None => 0,
+            Some(word) if self.ended.get() => peek(word),
+            Some(word) => word.load(self.shared.order(Acquire)),
+        }
     }
     fn store(&self, at: Off, value: u64) {
         if self.step() {
-            self.shared.word(at).store(value, Release);
+            let order = self.shared.order(Release);
+            self.shared.word(at).store(value, order);
         }
     }
     fn cas(&self, at: Off, old: u64, new: u64) -> Result<(), u64> {
         if !self.step() {
             return Ok(());
         }
+        let (won, lost) = (self.shared.order(AcqRel), self.shared.order(Acquire));
         self.shared
             .word(at)
-            .compare_exchange(old, new, AcqRel, Acquire)
+            .compare_exchange(old, new, won, lost)
             .map(|_| ())
     }
     fn swap(&self, at: Off, value: u64) -> u64 {
         if self.step() {
-            self.shared.word(at).swap(value, AcqRel)
+            let order = self.shared.order(AcqRel);
+            self.shared.word(at).swap(value, order)
         } else {
             0
         }
     }
     fn add(&self, at: Off, value: u64) -> u64 {
         if self.step() {
-            self.shared.word(at).fetch_add(value, AcqRel)
+            let order = self.shared.order(AcqRel);
+            self.shared.word(at).fetch_add(value, order)
         } else {
             0
         }
@@ -205,11 +288,9 @@ impl World for Handle {
     }
     fn read(&self, at: Off, into: &mut [u8]) {
         for (n, chunk) in into.chunks_mut(8).enumerate() {
-            let word = self
-                .shared
-                .word(at + n as u64 * 8)
-                .load(Acquire)
-                .to_le_bytes();
+            // As a plain read: it synchronizes nothing.
+            let word = self.shared.written(at + n as u64 * 8);
+            let word = word.map_or(0, |word| word.load(Relaxed)).to_le_bytes();
             chunk.copy_from_slice(&word[..chunk.len()]);
         }
     }
@@ -217,12 +298,18 @@ impl World for Handle {
         for (n, chunk) in from.chunks(8).enumerate() {
             let mut word = [0; 8];
             word[..chunk.len()].copy_from_slice(chunk);
-            self.store(at + n as u64 * 8, u64::from_le_bytes(word));
+            if self.step() {
+                self.shared
+                    .word(at + n as u64 * 8)
+                    .store(u64::from_le_bytes(word), Relaxed);
+            }
         }
     }
     fn give_back(&self, at: Off, len: u64) {
-        for word in 0..len / 8 {
-            self.store(at + word * 8, 0);
+        for word in (0..len / 8).map(|word| at + word * 8) {
+            if self.shared.written(word).is_some() {
+                self.store(word, 0);
+            }
         }
     }
     fn layout(&self) -> &Layout {
@@ -266,13 +353,26 @@ impl World for Handle {
         if self.load(at) as u32 != expected {
             return Wake::Look;
         }
-        if until.is_some() {
-            return Wake::TimedOut;
-        }
         let ticket = self.seen_sleeper.get() + 1;
         self.seen_sleeper.set(ticket);
         let id = (self.me.slot as u64) << 32 | ticket;
         sleepers.push((id, at));
+        if until.is_some() {
+            drop(sleepers);
+            yield_now();
+            let mut sleepers = self
+                .shared
+                .sleepers
+                .lock()
+                .expect("no thread panics holding it");
+            let slept = sleepers.len();
+            sleepers.retain(|&(sleeper, _)| sleeper != id);
+            return if sleepers.len() < slept {
+                Wake::TimedOut
+            } else {
+                Wake::Look
+            };
+        }
         while sleepers.iter().any(|&(sleeper, _)| sleeper == id) {
             sleepers = self
                 .shared
@@ -308,6 +408,9 @@ impl World for Handle {
         count - left
     }
     fn tell_death(&self) {
+        if !self.step() {
+            return;
+        }
         let mut sleepers = self
             .shared
             .sleepers

@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::failure::Failure;
 use crate::files::{File, text_files};
 use crate::parallel::{Crew, LAST_CALL, START_METHOD, cores, ending};
-use crate::progress::{Figures, Progress, View};
+use crate::progress::{Figures, Progress, View, print};
 use crate::report::{Report, line};
 use crate::similarity::{ALIKE, Pair, SHINGLE};
 use crate::work::near_duplicates;
@@ -169,7 +169,7 @@ impl Guide {
 
     fn say(&self, line: impl AsRef<str>) {
         if self.view != View::Nothing {
-            println!("{}", line.as_ref());
+            print(line.as_ref());
         }
     }
 }

@@ -21,7 +21,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::guide::Guide;
-use crate::progress::View;
+use crate::progress::{View, print};
 
 /// Finds near-duplicate files, first with one process, then with several.
 #[derive(Parser)]
@@ -60,10 +60,13 @@ fn main() -> ExitCode {
         }
     };
     if options.json {
-        println!("{}", serde_json::json!(tour));
+        print(serde_json::json!(tour));
     } else {
-        println!("\nspeed-up {:.2}", tour.speedup);
-        println!("results {}", if tour.equal { "equal" } else { "differ" });
+        let outcome = if tour.equal { "equal" } else { "differ" };
+        print(format_args!(
+            "\nspeed-up {:.2}\nresults {outcome}",
+            tour.speedup
+        ));
     }
     if tour.equal {
         ExitCode::SUCCESS

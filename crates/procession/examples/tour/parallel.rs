@@ -1,5 +1,6 @@
 //! The tour's processes: a crew of named workers around two queues, a lock and an event.
 
+use std::io;
 use std::time::Duration;
 
 use crate::failure::Failure;
@@ -39,14 +40,18 @@ fn work(desk: Desk) {
             }
             continue;
         };
-        let done = task.carry_out(&desk.root, &name).and_then(|finding| {
+        let finding = task.carry_out(&desk.root, &name).unwrap_or_else(give_up);
+        if !finding.found.pairs.is_empty() {
             let _held = desk.lock.acquire();
-            report::append(&desk.report, &finding.found.pairs)?;
-            Ok(finding)
-        });
-        desk.findings
-            .put(done.unwrap_or_else(|error| panic!("cannot go on: {error}")));
+            report::append(&desk.report, &finding.found.pairs).unwrap_or_else(give_up);
+        }
+        desk.findings.put(finding);
     }
+}
+
+/// A worker that cannot read or write ends; the one who leads the crew sees its exit code.
+fn give_up<T>(error: io::Error) -> T {
+    panic!("cannot go on: {error}")
 }
 
 /// So many workers; none of them outlives this.
@@ -90,7 +95,7 @@ impl Crew {
             if let Some(finding) = self.desk.findings.get(LOOK_UP) {
                 return Ok(finding);
             }
-            self.look_at(|worker| !worker.is_alive())?;
+            self.check(|worker| !worker.is_alive())?;
         }
     }
 
@@ -100,10 +105,10 @@ impl Crew {
         for worker in &self.workers {
             worker.join(LAST_CALL);
         }
-        self.look_at(|worker| worker.exitcode() != Some(0))
+        self.check(|worker| worker.exitcode() != Some(0))
     }
 
-    fn look_at(&self, fallen: impl Fn(&Process) -> bool) -> Result<(), Failure> {
+    fn check(&self, fallen: impl Fn(&Process) -> bool) -> Result<(), Failure> {
         let cause = |worker: &Process| format!("{} {}", worker.name(), ending(worker.exitcode()));
         let fallen = self.workers.iter().filter(|worker| fallen(worker));
         let causes: Vec<_> = fallen.map(cause).collect();

@@ -46,6 +46,13 @@ impl fmt::Display for Figures {
     }
 }
 
+/// Print a line. Where nobody reads on there is nobody to work for, and the program ends.
+pub fn print(line: impl fmt::Display) {
+    if writeln!(stdout(), "{line}").is_err() {
+        std::process::exit(1);
+    }
+}
+
 /// How progress is shown.
 #[derive(Clone, Copy, PartialEq)]
 pub enum View {
@@ -131,7 +138,8 @@ impl Progress {
         let quarter = |size| 4 * size / self.whole;
         if self.view == View::Lines && quarter(self.done) > quarter(before) {
             let (percent, size) = (25 * quarter(self.done), self.whole as f64 / MIB);
-            println!("  {percent:>3} % of {size:.1} MiB {}", self.what);
+            let what = self.what;
+            print(format_args!("  {percent:>3} % of {size:.1} MiB {what}"));
         } else if self.view == View::Picture && self.drawn.elapsed() >= FRAME {
             let workers: Vec<_> = self
                 .figures
@@ -161,8 +169,10 @@ impl Progress {
         for worker in workers {
             text += &format!("  {worker}\x1b[K\n");
         }
-        print!("{text}\x1b[J\x1b[?7h");
-        stdout().flush().ok();
+        let mut out = stdout();
+        write!(out, "{text}\x1b[J\x1b[?7h")
+            .and_then(|()| out.flush())
+            .ok();
         self.height = 1 + workers.len();
         self.drawn = Instant::now();
     }

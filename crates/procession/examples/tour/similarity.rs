@@ -8,8 +8,8 @@
 //! The sketch is MinHash with one permutation (Li, Owen and Zhang, 2012): the shingles are dealt
 //! into [`SLOTS`] slots, the least of each is kept, and an empty slot borrows from its right
 //! neighbour. Two slots are equal about as often as the texts are alike. Each [`BAND`] of slots is
-//! hashed into one key; texts that are 60 % alike share at least one of the 64 keys in all but 2
-//! of 10,000 cases.
+//! hashed into one key, under which texts meet; those that are 60 % alike do so under
+//! [`MEETINGS`] of the 80 keys in all but 2 of 10,000 cases.
 //!
 //! The twin in Python (`procession/tour/similarity.py`) finds the same pairs.
 
@@ -20,8 +20,9 @@ use serde::{Deserialize, Serialize};
 use crate::crc32::crc32;
 
 pub const SHINGLE: usize = 6;
-const SLOTS: usize = 256;
+const SLOTS: usize = 320;
 const BAND: usize = 4;
+const MEETINGS: usize = 2;
 
 /// Texts with fewer shingles are too short to say that one is like another.
 const FEWEST: usize = 16;
@@ -96,22 +97,25 @@ pub fn keys(hashes: &HashSet<u32>) -> Vec<u32> {
         .collect()
 }
 
-/// The pairs of files that share a key, by path.
+/// The pairs of files that meet often enough, by path.
 pub fn candidates(sketches: &[Sketch]) -> BTreeSet<(String, String)> {
     let mut meeting = Vec::new();
     for Sketch { path, keys } in sketches {
         meeting.extend(keys.iter().map(|&key| (key, path.as_str())));
     }
     meeting.sort_unstable();
-    let mut pairs = BTreeSet::new();
+    let mut meetings: HashMap<(&str, &str), usize> = HashMap::new();
     for paths in meeting.chunk_by(|left, right| left.0 == right.0) {
         for (index, (_, first)) in paths.iter().enumerate() {
             for (_, second) in paths[index + 1..].iter().take(NEIGHBOURS) {
-                pairs.insert((first.to_string(), second.to_string()));
+                *meetings.entry((first, second)).or_default() += 1;
             }
         }
     }
-    pairs
+    let often = meetings.into_iter().filter(|&(_, times)| times >= MEETINGS);
+    often
+        .map(|((first, second), _)| (first.to_owned(), second.to_owned()))
+        .collect()
 }
 
 /// The shingles that both have, as a share of all that either has.

@@ -15,7 +15,7 @@ use crate::files::{File, read};
 use crate::similarity::{ALIKE, Pair, Sketch, candidates, families, keys, shingles, similarity};
 
 /// A task sketches files of about this size together.
-const BATCH_BYTES: u64 = 256 << 10;
+const BATCH_BYTES: u64 = 128 << 10;
 
 /// A task compares this many pairs at most.
 const BATCH_PAIRS: usize = 10_000;

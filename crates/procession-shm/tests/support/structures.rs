@@ -1,0 +1,78 @@
+//! What the tests make, put, get and count, for any world.
+#![allow(dead_code, reason = "each test uses a part of it")]
+
+use procession_shm::condition::Condition;
+use procession_shm::message::Message;
+use procession_shm::object::{self, Kind};
+use procession_shm::queue::{Got, Item, NotGot, NotPut, Queue};
+use procession_shm::tag::{Holds, Tag};
+use procession_shm::{Off, World, heap};
+
+/// A queue, `max` 0 for an unbounded one.
+pub fn make_queue<W: World>(w: &W, max: u64) -> (object::Handle, Queue) {
+    let handle = object::create(w, Kind::Queue, |entry, body| {
+        Queue::init(w, entry, body + object::BODY_BLOCK, max)
+    })
+    .expect("room for a queue");
+    let body = object::body(w, handle, Kind::Queue).expect("it lives");
+    (handle, Queue::at(w.load(body + object::BODY_BLOCK)))
+}
+
+/// A condition.
+pub fn make_condition<W: World>(w: &W) -> (object::Handle, Condition) {
+    let handle = object::create(w, Kind::Condition, |entry, body| {
+        Condition(body).init(w, entry)
+    })
+    .expect("room for a condition");
+    let body = object::body(w, handle, Kind::Condition).expect("it lives");
+    (handle, Condition(body))
+}
+
+/// An object of eight words, all zero.
+pub fn make<W: World>(w: &W, kind: Kind) -> (object::Handle, Off) {
+    let handle = object::create(w, kind, |_, _| Ok(())).expect("room for an object");
+    (handle, object::body(w, handle, kind).expect("it lives"))
+}
+
+/// Puts a number that stands in the cell.
+pub fn put<W: World>(w: &W, q: Queue, value: u64) -> Result<(), NotPut> {
+    q.put(w, Item::Inline(1, &value.to_le_bytes()), None)
+}
+
+/// Puts a number that stands in a message block, and once more in a part of it.
+pub fn put_block<W: World>(w: &W, q: Queue, value: u64) -> Result<(), NotPut> {
+    let message = Message::new(w, 3, 8, 1)?;
+    let part = heap::alloc_len(w, 8)?;
+    w.write(part, &value.to_le_bytes());
+    message.add_part(0, part, 8, Holds::Bytes);
+    w.write(message.bytes().0, &value.to_le_bytes());
+    q.put(w, Item::Message(&mut Some(message)), None)
+}
+
+/// Gets a number that either of the above has put.
+pub fn get<W: World>(w: &W, q: Queue, until: Option<u64>) -> Result<u64, NotGot<()>> {
+    q.get(w, until, |_| Ok(())).map(|(got, ())| match got {
+        Got::Inline { bytes, .. } => {
+            u64::from_le_bytes(bytes[..8].try_into().expect("eight bytes"))
+        }
+        Got::Message(message) => {
+            let mut bytes = [0; 8];
+            w.read(message.bytes().0, &mut bytes);
+            let value = u64::from_le_bytes(bytes);
+            let (part, len) = message.take_part(0).expect("the part");
+            w.read(part, &mut bytes);
+            heap::free(w, part);
+            assert_eq!((u64::from_le_bytes(bytes), len), (value, 8));
+            value
+        }
+    })
+}
+
+/// Blocks in use.
+pub fn in_use<W: World>(w: &W) -> usize {
+    let mut count = 0;
+    heap::walk(w, |_, _, tag| {
+        count += !matches!(tag, Tag::Free { .. }) as usize
+    });
+    count
+}

@@ -1,0 +1,288 @@
+//! Who lives: taking a thread slot, ending, and the news of deaths.
+//!
+//! *Invariant*: a slot is taken by taking its life word; a thread that ends by itself writes so as
+//! its last act, and its absence means killed. Whoever sees a death tells all others before he does
+//! anything else, then recovers the slot, then tells again, since the recovery changed things.
+
+use crate::arena::Arena;
+use crate::program;
+use crate::sys::life_word::{LifeWord, Taken};
+use crate::sys::process;
+use procession_shm::layout::header;
+use procession_shm::process as record;
+use procession_shm::recover;
+use procession_shm::slot::{self, State, state_word};
+use procession_shm::{Fate, Owner, World};
+use std::cell::Cell;
+use std::sync::atomic::Ordering;
+
+thread_local! {
+    /// This thread's slot, and the token of the process in which it was taken.
+    static CACHED: Cell<(u64, Owner)> = const { Cell::new((0, Owner { slot: 0, generation: 0 })) };
+    static EPOCH: Cell<u64> = const { Cell::new(0) };
+    static LAST_ACT: LastAct = const { LastAct };
+}
+
+/// Dropped when the thread ends.
+struct LastAct;
+
+impl Drop for LastAct {
+    fn drop(&mut self) {
+        if let Some(arena) = Arena::existing() {
+            end_thread(arena);
+        }
+    }
+}
+
+/// The calling thread. Takes a slot at first use in this process.
+#[inline]
+pub(crate) fn me(arena: &Arena) -> Owner {
+    let (token, owner) = CACHED.with(Cell::get);
+    if token != 0 && token == arena.token() {
+        return owner;
+    }
+    take_slot(arena)
+}
+
+/// Whether the epoch moved since this thread last asked.
+pub(crate) fn epoch_moved(epoch: u64) -> bool {
+    EPOCH.with(|seen| seen.replace(epoch) != epoch)
+}
+
+#[cold]
+fn take_slot(arena: &Arena) -> Owner {
+    let process = arena.my_process();
+    let mut dead = None;
+    for slot in 0..arena.layout().thread_count as u32 {
+        let Some(generation) = try_take(arena, slot) else {
+            if dead.is_none() && is_left_behind(arena, slot) {
+                dead = Some(slot);
+            }
+            continue;
+        };
+        let at = arena.layout().thread(slot);
+        arena.store(at + slot::word::PROCESS, process as u64);
+        arena.store(at + slot::word::TID, process::tid() as u64);
+        arena.store(at + slot::word::STATE, state_word(generation, State::Live));
+        let owner = Owner { slot, generation };
+        CACHED.with(|cached| cached.set((arena.token(), owner)));
+        let mut high = arena.load(header::THREADS_HIGH);
+        while high <= slot as u64 {
+            match arena.cas(header::THREADS_HIGH, high, slot as u64 + 1) {
+                Ok(()) => break,
+                Err(now) => high = now,
+            }
+        }
+        // Registers the last act. Late in the thread's end it can't be, and the slot counts as killed.
+        let _ = LAST_ACT.try_with(|_| ());
+        // Sleepers watch those who live: they learn of the newcomer.
+        arena.tell_death();
+        if let Some(dead) = dead {
+            attend(arena, dead);
+        }
+        return owner;
+    }
+    panic!(
+        "no thread slot is free: {} threads use the arena at once",
+        arena.layout().thread_count
+    );
+}
+
+/// Takes a slot whose thread is no more and left nothing behind; says the generation to live in.
+fn try_take(arena: &Arena, slot: u32) -> Option<u64> {
+    let at = arena.layout().thread(slot) + slot::word::STATE;
+    let vacant = || matches!(slot::state(arena.load(at)).1, State::Vacant | State::Ended);
+    if !vacant() {
+        return None;
+    }
+    let life = arena.life(slot);
+    if life.try_take() == Taken::No {
+        return None;
+    }
+    // A recovery takes a slot's owner to be; we are nobody yet.
+    if !vacant() || recover::is_needed(arena, slot) {
+        life.give_back();
+        return None;
+    }
+    Some(slot::state(arena.load(at)).0 + 1)
+}
+
+/// Whether a slot's thread is dead and somebody must see to it.
+fn is_left_behind(arena: &Arena, slot: u32) -> bool {
+    match slot::state(arena.load(arena.layout().thread(slot) + slot::word::STATE)).1 {
+        State::Live => LifeWord::says_died(arena.life(slot).word().load(Ordering::Acquire)),
+        State::Killed => true,
+        State::Vacant | State::Ended => recover::is_needed(arena, slot),
+    }
+}
+
+/// Sees to a slot that may have been left behind.
+fn attend(arena: &Arena, slot: u32) {
+    match slot::state(arena.load(arena.layout().thread(slot) + slot::word::STATE)).1 {
+        State::Live => {
+            notice_death(arena, slot);
+        }
+        State::Killed => {
+            bury(arena, slot);
+        }
+        // Its process exited while the thread was amid an operation.
+        State::Vacant | State::Ended if recover::is_needed(arena, slot) => {
+            bury(arena, slot);
+        }
+        State::Vacant | State::Ended => {}
+    }
+}
+
+/// What became of an owner.
+pub(crate) fn fate(arena: &Arena, owner: Owner) -> Fate {
+    if owner.slot as u64 >= arena.layout().thread_count {
+        return Fate::Ended;
+    }
+    let at = arena.layout().thread(owner.slot) + slot::word::STATE;
+    loop {
+        let seen = arena.load(at);
+        let (generation, state) = slot::state(seen);
+        return match state {
+            _ if generation != owner.generation => Fate::Ended,
+            State::Killed => Fate::Killed,
+            State::Vacant | State::Ended => Fate::Ended,
+            State::Live => {
+                let died =
+                    LifeWord::says_died(arena.life(owner.slot).word().load(Ordering::Acquire));
+                if arena.load(at) != seen {
+                    // The word may have been a successor's.
+                    continue;
+                }
+                if died { Fate::Killed } else { Fate::Alive }
+            }
+        };
+    }
+}
+
+/// Acts on a life word that woke us: if its thread was killed, tells all and recovers the slot. Says whether it was.
+pub(crate) fn notice_death(arena: &Arena, slot: u32) -> bool {
+    let at = arena.layout().thread(slot) + slot::word::STATE;
+    // The state is read before the life word, and must still be it: the word of a successor says nothing of this one.
+    let seen = arena.load(at);
+    let died = LifeWord::says_died(arena.life(slot).word().load(Ordering::Acquire));
+    let killed = died && recover::mark_killed(arena, slot, seen);
+    if killed {
+        arena.tell_death();
+        bury(arena, slot);
+    }
+    killed
+}
+
+/// Recovers a slot that is marked killed, unless somebody else is at it. Says whether it did.
+pub(crate) fn bury(arena: &Arena, slot: u32) -> bool {
+    let life = arena.life(slot);
+    if life.try_take() == Taken::No {
+        return false;
+    }
+    let at = arena.layout().thread(slot) + slot::word::STATE;
+    let mine = match slot::state(arena.load(at)).1 {
+        State::Killed => true,
+        State::Ended | State::Vacant => recover::is_needed(arena, slot),
+        State::Live => false,
+    };
+    if mine {
+        recover_held(arena, slot);
+    }
+    life.give_back();
+    if mine {
+        arena.tell_death();
+    }
+    mine
+}
+
+/// Recovers a slot whose life word the caller holds.
+fn recover_held(arena: &Arena, slot: u32) {
+    let at = arena.layout().thread(slot);
+    let dead = recover::recover(arena, slot);
+    let process = arena.load(at + slot::word::PROCESS) as u32;
+    arena.store(
+        at + slot::word::STATE,
+        state_word(dead.generation, State::Vacant),
+    );
+    program::recover_if_gone(arena, process);
+}
+
+/// Looks at every slot: the safety net at the end of a slice.
+pub(crate) fn look_round(arena: &Arena) {
+    let high = arena
+        .load(header::THREADS_HIGH)
+        .min(arena.layout().thread_count) as u32;
+    for slot in 0..high {
+        attend(arena, slot);
+    }
+}
+
+/// Whether any thread of a process has a slot that it did not leave.
+pub(crate) fn has_threads(arena: &Arena, process: u32) -> bool {
+    let high = arena
+        .load(header::THREADS_HIGH)
+        .min(arena.layout().thread_count) as u32;
+    (0..high).any(|slot| {
+        let at = arena.layout().thread(slot);
+        let state = slot::state(arena.load(at + slot::word::STATE)).1;
+        matches!(state, State::Live | State::Killed)
+            && arena.load(at + slot::word::PROCESS) == process as u64
+    })
+}
+
+/// The calling thread says that it ends.
+pub(crate) fn end_thread(arena: &Arena) {
+    let (token, owner) = CACHED.with(|cached| {
+        cached.replace((
+            0,
+            Owner {
+                slot: 0,
+                generation: 0,
+            },
+        ))
+    });
+    if token == 0 || !arena.has_token() || token != arena.token() {
+        return;
+    }
+    let at = arena.layout().thread(owner.slot) + slot::word::STATE;
+    let _ = arena.cas(
+        at,
+        state_word(owner.generation, State::Live),
+        state_word(owner.generation, State::Ended),
+    );
+}
+
+/// All threads of this process end, by its exit: none of them was killed.
+pub(crate) fn end_process(arena: &Arena) {
+    let process = match arena.record.load(Ordering::Relaxed) {
+        record if record != 0 && arena.has_token() => record as u64 - 1,
+        _ => return,
+    };
+    let high = arena
+        .load(header::THREADS_HIGH)
+        .min(arena.layout().thread_count) as u32;
+    for slot in 0..high {
+        let at = arena.layout().thread(slot);
+        let seen = arena.load(at + slot::word::STATE);
+        let (generation, state) = slot::state(seen);
+        if state == State::Live && arena.load(at + slot::word::PROCESS) == process {
+            let _ = arena.cas(
+                at + slot::word::STATE,
+                seen,
+                state_word(generation, State::Ended),
+            );
+        }
+    }
+}
+
+/// Record of the process of a thread, and its kernel ids, as far as they are known: (pid, tid).
+pub(crate) fn ids(arena: &Arena, owner: Owner) -> (u32, u32) {
+    let at = arena.layout().thread(owner.slot);
+    let process = arena.load(at + slot::word::PROCESS) as u32;
+    let pid = if (process as u64) < arena.layout().process_count {
+        arena.load(arena.layout().process(process) + record::word::PID) as u32
+    } else {
+        0
+    };
+    (pid, arena.load(at + slot::word::TID) as u32)
+}

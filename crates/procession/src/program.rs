@@ -1,0 +1,309 @@
+//! The program: its processes' records, forks, and its end with its root.
+//!
+//! *The end.* The root holds the write end of one pipe; every child of ours asks the kernel for
+//! SIGKILL when the last writer is gone. No thread and no supervisor is needed. A foreign fork (by
+//! a library, a daemonizer) keeps the write end: the program lives as long as its root or such a fork.
+//!
+//! *A fork.* Before it, the child's record is reserved and given a copy of the leases, and buffers
+//! that are read in place become copies on write; the child takes the record over.
+
+use crate::arena::Arena;
+use crate::error::{Error, Kind, Result};
+use crate::life;
+use crate::sys::process;
+use crate::view;
+use procession_shm::layout::header;
+use procession_shm::object;
+use procession_shm::process::{self as record, State};
+use procession_shm::{Owner, World, recover};
+use rustix::fd::{AsRawFd, IntoRawFd, RawFd};
+use std::cell::Cell;
+use std::sync::atomic::{AtomicI32, Ordering};
+
+/// The descriptors by which a program ends with its root.
+pub struct RootPipe {
+    /// What this process's own end hangs on, or, in the root, the read end to hand on.
+    read: AtomicI32,
+    /// The root's write end; -1 in its children.
+    write: AtomicI32,
+}
+
+impl RootPipe {
+    pub(crate) fn make() -> Result<Self> {
+        let (read, write) =
+            process::root_pipe().map_err(|e| Error::system("making the root's pipe", e))?;
+        Ok(Self {
+            read: AtomicI32::new(read.into_raw_fd()),
+            write: AtomicI32::new(write.into_raw_fd()),
+        })
+    }
+
+    pub(crate) const fn none() -> Self {
+        Self {
+            read: AtomicI32::new(-1),
+            write: AtomicI32::new(-1),
+        }
+    }
+
+    /// The descriptor to hand to a child: it opens the pipe anew through it.
+    pub fn read_end(&self) -> RawFd {
+        self.read.load(Ordering::Relaxed)
+    }
+
+    /// This process dies with the root from now on.
+    pub(crate) fn arm(&self, read_end: RawFd) -> Result<()> {
+        let write = self.write.swap(-1, Ordering::Relaxed);
+        if write >= 0 {
+            process::close(write);
+        }
+        let armed = process::die_with_root(read_end)
+            .map_err(|e| Error::system("arming the end with the root", e))?;
+        self.read.store(armed.as_raw_fd(), Ordering::Relaxed);
+        // Kept open for the life of the process.
+        std::mem::forget(armed);
+        process::close(read_end);
+        Ok(())
+    }
+}
+
+thread_local! {
+    /// The record reserved for the child of the fork under way, plus one.
+    static CHILD: Cell<u32> = const { Cell::new(0) };
+    /// Whether the fork under way is ours.
+    static OURS: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Puts the hooks of this process in place.
+pub(crate) fn install(_: &'static Arena) -> Result<()> {
+    process::at_fork(before_fork, after_fork_in_parent, after_fork_in_child)
+        .map_err(|e| Error::system("installing fork handlers", e))?;
+    process::at_exit(at_exit);
+    Ok(())
+}
+
+extern "C" fn at_exit() {
+    if let Some(arena) = Arena::existing() {
+        life::end_process(arena);
+    }
+}
+
+/// The process is about to end by `_exit` with this code: its threads end, they are not killed.
+pub fn end_process(code: i32) {
+    let Some(arena) = Arena::existing() else {
+        return;
+    };
+    if arena.has_token() {
+        let at = arena.layout().process(arena.my_process());
+        arena.store(at + record::word::EXIT, record::exit_word(code));
+        life::end_process(arena);
+    }
+}
+
+/// Runs `fork` as the fork of a child of ours: the child dies with the root.
+pub fn forking<T>(fork: impl FnOnce() -> T) -> T {
+    OURS.with(|ours| ours.set(true));
+    let result = fork();
+    OURS.with(|ours| ours.set(false));
+    result
+}
+
+/// The record that the last fork of this thread reserved for its child.
+pub fn take_child_record() -> Option<u32> {
+    CHILD.with(|child| child.replace(0)).checked_sub(1)
+}
+
+extern "C" fn before_fork() {
+    let Some(arena) = Arena::existing() else {
+        return;
+    };
+    CHILD.with(|child| child.set(0));
+    // A child without a record takes one at its first use, and leases with it.
+    if let Ok(index) = reserve(arena) {
+        let _ = object::inherit_leases(arena, arena.my_process(), index);
+        CHILD.with(|child| child.set(index + 1));
+    }
+    view::make_private(arena);
+}
+
+extern "C" fn after_fork_in_parent() {}
+
+extern "C" fn after_fork_in_child() {
+    let Some(arena) = Arena::existing() else {
+        return;
+    };
+    arena.record.store(0, Ordering::Relaxed);
+    arena.token();
+    let reserved = take_child_record();
+    let showed_up = reserved.is_some_and(|index| show_up(arena, index).is_ok());
+    if !showed_up {
+        my_record(arena);
+    }
+    if OURS.with(|ours| ours.replace(false)) {
+        // If it can't be armed the child runs on unarmed, as a foreign fork does.
+        let _ = arena.root.arm_after_fork();
+    }
+}
+
+impl RootPipe {
+    fn arm_after_fork(&self) -> Result<()> {
+        let read = self.read_end();
+        if read < 0 {
+            return Err(Error::new(Kind::System, "the root's pipe is not open here"));
+        }
+        self.arm(read)
+    }
+}
+
+/// Reserves the record of a process that is to come.
+pub fn reserve(arena: &Arena) -> Result<u32> {
+    let me = arena.me();
+    if let Some(index) = record::reserve(arena, me) {
+        arena.store(
+            arena.layout().process(index) + record::word::PARENT,
+            arena.my_process() as u64 + 1,
+        );
+        return Ok(index);
+    }
+    sweep(arena);
+    record::reserve(arena, me).ok_or_else(|| {
+        let all = arena.layout().process_count;
+        Error::new(
+            Kind::OutOfMemory,
+            format!(
+                "the program has {all} processes already, the most that its arena has records for"
+            ),
+        )
+    })
+}
+
+/// Gives a reserved record up: its process never came to be.
+pub fn unreserve(arena: &Arena, index: u32) {
+    recover::recover_process(arena, index);
+}
+
+/// Notes the pid of a child that was started with this record.
+pub fn set_pid(arena: &Arena, index: u32, pid: u32) {
+    let at = arena.layout().process(index);
+    if arena.load(at + record::word::PID) == 0 {
+        arena.store(at + record::word::START_TIME, process::start_time(pid));
+        arena.store(at + record::word::PID, pid as u64);
+    }
+}
+
+/// This process takes over the record that was reserved for it.
+pub(crate) fn show_up(arena: &Arena, index: u32) -> Result<()> {
+    let gone = || {
+        Error::new(
+            Kind::Gone,
+            "the record that the starter reserved for this process is gone: the starter died",
+        )
+    };
+    if index as u64 >= arena.layout().process_count {
+        return Err(gone());
+    }
+    let seen = record::state(arena, index);
+    if !matches!(seen, State::Reserved(_)) || !record::change(arena, index, seen, State::Live) {
+        return Err(gone());
+    }
+    enter(arena, index);
+    Ok(())
+}
+
+fn enter(arena: &Arena, index: u32) {
+    let at = arena.layout().process(index);
+    let pid = process::pid();
+    arena.store(at + record::word::START_TIME, process::start_time(pid));
+    arena.store(at + record::word::PID, pid as u64);
+    arena.record.store(index + 1, Ordering::Relaxed);
+}
+
+/// The record of this process; the root, and forks that no handler saw, take one here.
+#[cold]
+pub(crate) fn my_record(arena: &Arena) -> u32 {
+    if !arena.has_token() {
+        // Forked by a call that runs no handlers: nothing of the parent's is ours.
+        arena.record.store(0, Ordering::Relaxed);
+        arena.token();
+    }
+    if let Some(record) = arena.record.load(Ordering::Relaxed).checked_sub(1) {
+        return record;
+    }
+    let nobody = Owner {
+        slot: 0,
+        generation: 0,
+    };
+    let index = record::reserve(arena, nobody)
+        .expect("a process record is free, or the program could not have started this process");
+    record::change(arena, index, State::Reserved(nobody), State::Live);
+    match arena
+        .record
+        .compare_exchange(0, index + 1, Ordering::AcqRel, Ordering::Acquire)
+    {
+        Ok(_) => {
+            enter(arena, index);
+            index
+        }
+        Err(theirs) => {
+            // Another thread of this process was first.
+            record::change(arena, index, State::Live, State::Vacant);
+            theirs - 1
+        }
+    }
+}
+
+/// If a process is gone for good, and its threads' slots are recovered, takes back what it had.
+pub(crate) fn recover_if_gone(arena: &Arena, index: u32) {
+    if index as u64 >= arena.layout().process_count {
+        return;
+    }
+    let at = arena.layout().process(index);
+    let (pid, start) = (
+        arena.load(at + record::word::PID) as u32,
+        arena.load(at + record::word::START_TIME),
+    );
+    let gone = match record::state(arena, index) {
+        State::Vacant => false,
+        State::Leaving(_) => true,
+        // Not shown up yet: its starter watches over it, or is gone himself.
+        State::Reserved(owner) if pid == 0 => {
+            owner.generation != 0 && arena.fate(owner) != procession_shm::Fate::Alive
+        }
+        State::Reserved(_) | State::Live => pid != 0 && process::is_gone(pid, start),
+    };
+    if gone {
+        life::look_round(arena);
+        if !life::has_threads(arena, index) {
+            recover::recover_process(arena, index);
+        }
+    }
+}
+
+/// Looks at every record: takes back what processes that are gone had.
+pub fn sweep(arena: &Arena) {
+    let high = arena
+        .load(header::PROCESSES_HIGH)
+        .min(arena.layout().process_count) as u32;
+    for index in 0..high {
+        if record::state(arena, index) != State::Vacant
+            && Some(index) != arena.record.load(Ordering::Relaxed).checked_sub(1)
+        {
+            recover_if_gone(arena, index);
+        }
+    }
+}
+
+/// The exit code that a process wrote before it ended, if it did.
+pub fn exit_code(arena: &Arena, index: u32, generation: u64) -> Option<i32> {
+    let at = arena.layout().process(index);
+    let code = record::exit_code(arena.load(at + record::word::EXIT));
+    if arena.load(at + record::word::GENERATION) == generation {
+        code
+    } else {
+        None
+    }
+}
+
+/// How often a record was taken: with the index it names one process.
+pub fn generation(arena: &Arena, index: u32) -> u64 {
+    arena.load(arena.layout().process(index) + record::word::GENERATION)
+}

@@ -1,0 +1,151 @@
+//! Processes as the kernel knows them: pidfds, start times, exit status, the end with the root.
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use rustix::fs::{Mode, OFlags};
+use rustix::io::{self, Errno};
+use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions};
+
+/// The process id of the calling process.
+pub fn pid() -> u32 {
+    std::process::id()
+}
+
+/// The kernel's id of the calling thread.
+pub fn tid() -> u32 {
+    rustix::thread::gettid().as_raw_nonzero().get() as u32
+}
+
+/// A descriptor that becomes readable when the process ends.
+pub fn pidfd(pid: u32) -> io::Result<OwnedFd> {
+    let pid = Pid::from_raw(pid as i32).ok_or(Errno::SRCH)?;
+    rustix::process::pidfd_open(pid, PidfdFlags::empty())
+}
+
+/// When the kernel started a process, and whether it is a zombie by now.
+fn stat(pid: u32) -> Option<(u64, bool)> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name, second field, may hold anything but ends at the last parenthesis.
+    let mut fields = stat[stat.rfind(')')? + 1..].split_whitespace();
+    let state = fields.next()?;
+    Some((fields.nth(18)?.parse().ok()?, matches!(state, "Z" | "X")))
+}
+
+/// When the kernel started this process, in its own unit; 0 where /proc can't be read.
+pub fn start_time(pid: u32) -> u64 {
+    stat(pid).map_or(0, |(start, _)| start)
+}
+
+/// Whether the process that had this pid and start time is no more.
+pub fn is_gone(pid: u32, start: u64) -> bool {
+    let Some(known) = Pid::from_raw(pid as i32) else {
+        return false;
+    };
+    match stat(pid) {
+        Some((now, zombie)) => zombie || start != 0 && now != start,
+        None => rustix::process::test_kill_process(known) == Err(Errno::SRCH),
+    }
+}
+
+/// Waits until the process of a pidfd has ended, for `timeout` at most (for ever if `None`).
+/// `Err(INTR)` on a signal.
+pub fn wait_ended(pidfd: BorrowedFd<'_>, timeout: Option<Timespec>) -> io::Result<bool> {
+    let mut fds = [PollFd::new(&pidfd, PollFlags::IN)];
+    poll(&mut fds, timeout.as_ref()).map(|ready| ready > 0)
+}
+
+/// How a child of ours ended: exit code, or minus the signal. `None` while it runs; `ECHILD` if
+/// somebody else has waited for it.
+pub fn reap(pidfd: BorrowedFd<'_>) -> io::Result<Option<i32>> {
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+    let Some(status) = rustix::process::waitid(WaitId::PidFd(pidfd), options)? else {
+        return Ok(None);
+    };
+    Ok(status
+        .exit_status()
+        .or_else(|| status.terminating_signal().map(|signal| -signal)))
+}
+
+/// The pipe by which the program ends with its root: (read end, write end).
+pub fn root_pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
+}
+
+/// Makes the kernel kill this process when the last writer of the root's pipe is gone. Returns
+/// the descriptor that this hangs on.
+pub fn die_with_root(read_end: RawFd) -> io::Result<OwnedFd> {
+    // A description of our own: O_ASYNC belongs to the description.
+    let path = format!("/proc/self/fd/{read_end}");
+    let own = rustix::fs::open(
+        path,
+        OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC,
+        Mode::empty(),
+    )?;
+    // SAFETY: plain fcntl calls on a descriptor that we own.
+    unsafe {
+        libc::fcntl(own.as_raw_fd(), libc::F_SETOWN, libc::getpid());
+        // F_SETSIG, which the libc crate does not name on every target.
+        libc::fcntl(own.as_raw_fd(), 10, libc::SIGKILL);
+        let flags = libc::fcntl(own.as_raw_fd(), libc::F_GETFL);
+        libc::fcntl(own.as_raw_fd(), libc::F_SETFL, flags | libc::O_ASYNC);
+    }
+    if has_hung_up(own.as_fd()) {
+        // The root went before we asked.
+        rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL)?;
+    }
+    Ok(own)
+}
+
+fn has_hung_up(read_end: BorrowedFd<'_>) -> bool {
+    let mut fds = [PollFd::new(&read_end, PollFlags::IN)];
+    let none = Timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    poll(&mut fds, Some(&none)).is_ok() && fds[0].revents().contains(PollFlags::HUP)
+}
+
+/// Closes a descriptor of which only the number is known.
+pub fn close(fd: RawFd) {
+    // SAFETY: the caller owns the descriptor; it is closed once.
+    drop(unsafe { OwnedFd::from_raw_fd(fd) });
+}
+
+/// Calls these around every `fork` of this process.
+pub fn at_fork(
+    prepare: extern "C" fn(),
+    parent: extern "C" fn(),
+    child: extern "C" fn(),
+) -> io::Result<()> {
+    // SAFETY: the handlers are functions of ours, which live as long as the process.
+    match unsafe { libc::pthread_atfork(Some(prepare), Some(parent), Some(child)) } {
+        0 => Ok(()),
+        error => Err(Errno::from_raw_os_error(error)),
+    }
+}
+
+/// Calls this when the process exits by `exit` or by return from `main`.
+pub fn at_exit(handler: extern "C" fn()) {
+    // SAFETY: as above.
+    unsafe { libc::atexit(handler) };
+}
+
+/// The processors that a process, 0 for the calling thread, may run on.
+pub fn affinity(pid: u32) -> io::Result<Vec<usize>> {
+    let set = rustix::thread::sched_getaffinity(Pid::from_raw(pid as i32))?;
+    Ok((0..rustix::thread::CpuSet::MAX_CPU)
+        .filter(|&cpu| set.is_set(cpu))
+        .collect())
+}
+
+/// Asks for the processors that a process, 0 for the calling thread, runs on.
+pub fn set_affinity(pid: u32, cpus: &[usize]) -> io::Result<()> {
+    let mut set = rustix::thread::CpuSet::new();
+    for &cpu in cpus {
+        if cpu >= rustix::thread::CpuSet::MAX_CPU {
+            return Err(Errno::INVAL);
+        }
+        set.set(cpu);
+    }
+    rustix::thread::sched_setaffinity(Pid::from_raw(pid as i32), &set)
+}
