@@ -37,7 +37,8 @@ class Program:
         environ = {**os.environ, MARK: self.mark, **(env or {})}
         search = [environ.get("PYTHONPATH"), str(HERE)]  # helpers beside the tests, last
         environ["PYTHONPATH"] = os.pathsep.join(filter(None, search))
-        environ.pop("PYTHONWARNINGS", None)
+        for name in "PYTHONWARNINGS", "PYTHONUNBUFFERED":  # unbuffered lines would mix
+            environ.pop(name, None)
         command = [str(self.path)] if command is None else list(command)
         self.err = open(Path(self.folder.name, "stderr"), "w+b")  # noqa: SIM115
         self.began = time.monotonic()

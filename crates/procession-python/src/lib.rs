@@ -1,1 +1,63 @@
-//! x
+//! The extension module `procession._procession`: translates between Python and the runtime, decides nothing.
+
+mod barrier;
+mod blocking;
+mod buffer;
+mod child;
+mod condition;
+mod connection;
+mod errors;
+mod event;
+mod lock;
+mod pickling;
+mod queue;
+mod rebuild;
+mod semaphore;
+
+use pyo3::prelude::*;
+
+/// The runtime of the package `procession`.
+#[pymodule(name = "_procession", gil_used = true)]
+mod module {
+    #[pymodule_export]
+    use super::barrier::Barrier;
+    #[pymodule_export]
+    use super::child::{
+        Child, arrived, attach, child_started, end_process, fork, request, reserve, spawn_descriptors, unreserve,
+    };
+    #[pymodule_export]
+    use super::condition::Condition;
+    #[pymodule_export]
+    use super::connection::{poll, read_message, write_message};
+    #[pymodule_export]
+    use super::errors::BrokenLockError;
+    #[pymodule_export]
+    use super::event::Event;
+    #[pymodule_export]
+    use super::lock::{Lock, RLock};
+    #[pymodule_export]
+    use super::pickling::set_pickler;
+    #[pymodule_export]
+    use super::queue::Queue;
+    #[pymodule_export]
+    use super::rebuild::rebuild;
+    #[pymodule_export]
+    use super::semaphore::{BoundedSemaphore, Semaphore};
+    use pyo3::prelude::*;
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        // The runtime's state is the process's; a second interpreter in it would share locks of one thread.
+        let interpreters = module.py().import("_xxsubinterpreters").or_else(|_| module.py().import("_interpreters"));
+        if let Ok(interpreters) = interpreters
+            && let (Ok(current), Ok(main)) =
+                (interpreters.call_method0("get_current"), interpreters.call_method0("get_main"))
+            && !current.eq(main)?
+        {
+            return Err(pyo3::exceptions::PyImportError::new_err(
+                "procession runs in the main interpreter only, not in a sub-interpreter",
+            ));
+        }
+        Ok(())
+    }
+}

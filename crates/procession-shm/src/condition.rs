@@ -49,13 +49,28 @@ impl Condition {
         Ok(())
     }
 
-    /// Calls `free` with each chunk. For the end of the object.
-    pub(crate) fn chunks<W: World>(self, world: &W, mut free: impl FnMut(Off)) {
+    /// Calls `visit` with each chunk that is `object`'s. Recoverers also look at conditions that
+    /// are taken apart meanwhile: they follow no link out of memory that is somebody else's by now.
+    fn chunks<W: World>(self, world: &W, object: Off, mut visit: impl FnMut(Off)) {
+        let ours = |chunk| {
+            heap::class_of(world, chunk).is_some()
+                && heap::tag(world, chunk) == Tag::Shared(object, Holds::Bytes)
+        };
         let mut chunk = world.load(self.0);
-        while chunk != 0 {
-            let next = world.load(chunk);
-            free(chunk);
-            chunk = next;
+        while ours(chunk) {
+            visit(chunk);
+            chunk = world.load(chunk);
+        }
+    }
+
+    /// Calls `free` with each chunk, the last one first, so that what is left can be found if the
+    /// caller dies. For the end of the object.
+    pub(crate) fn free_chunks<W: World>(self, world: &W, object: Off, free: impl Fn(Off)) {
+        loop {
+            let mut last = None;
+            self.chunks(world, object, |chunk| last = Some(chunk));
+            let Some(last) = last else { return };
+            free(last);
         }
     }
 
@@ -188,7 +203,8 @@ impl Condition {
     }
 
     fn cells<W: World>(self, world: &W, mut visit: impl FnMut(Off, u64)) {
-        self.chunks(world, |chunk| {
+        let object = world.load(self.0 + 16);
+        self.chunks(world, object, |chunk| {
             for n in 0..CELLS {
                 let cell = chunk + 16 + n * 16;
                 visit(cell, world.load(cell));
@@ -210,12 +226,16 @@ impl Condition {
     /// Frees the records of a dead thread; a mark that it had not used passes on. For the
     /// recovery of its slot. Done twice it may let one more go, never one fewer.
     pub fn recover<W: World>(self, world: &W, slot: u32) {
-        self.cells(world, |cell, word| {
-            if word & STATE != FREE && word >> SLOT & SLOT_MASK == slot as u64 {
+        self.cells(world, |cell, mut word| {
+            while word & STATE != FREE && word >> SLOT & SLOT_MASK == slot as u64 {
                 if word & STATE == NOTIFIED {
                     self.notify(world, 1);
                 }
-                let _ = world.cas(cell, word, FREE);
+                // Marked just now, by one who saw it alive: that mark passes on, too.
+                match world.cas(cell, word, FREE) {
+                    Ok(()) => break,
+                    Err(now) => word = now,
+                }
             }
         });
     }

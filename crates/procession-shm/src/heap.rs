@@ -76,7 +76,7 @@ pub fn change_tag<W: World>(world: &W, block: Off, from: Tag, to: Tag) -> bool {
 pub fn seize<W: World>(world: &W, block: Off, from: Tag) -> bool {
     let holds = match from {
         Tag::Owned(_, holds) | Tag::Shared(_, holds) => holds,
-        Tag::Object => Holds::Body,
+        Tag::Object { .. } => Holds::Body,
         Tag::Free { .. } => return false,
     };
     change_tag(world, block, from, Tag::Owned(world.me(), holds))
@@ -268,6 +268,8 @@ fn grow<W: World>(world: &W, class: u8) -> Result<u64, OutOfMemory> {
         |world: &W| world.load(header::TOUCHED).saturating_add(bytes) <= world.load(header::BUDGET);
     if !fits(world) {
         cool(world);
+        // What a recovery counted while others took and gave is off.
+        recount(world);
         if !fits(world) {
             return Err(OutOfMemory { wanted: bytes });
         }

@@ -134,10 +134,11 @@ pub fn reserve<W: World>(world: &W, kind: Kind) -> Result<Off, OutOfMemory> {
 /// Publishes a reserved entry: what [`create`] does after `init`.
 pub fn publish<W: World>(world: &W, entry: Off) -> Handle {
     world.store(entry + STATE, world.load(entry + STATE) & !0xf | LIVE);
-    heap::set_tag(world, entry, Tag::Object);
+    let generation = world.load(entry + IDENTITY) >> 8;
+    heap::set_tag(world, entry, Tag::Object { generation });
     Handle {
         id: entry / GRANULE,
-        generation: world.load(entry + IDENTITY) >> 8,
+        generation,
     }
 }
 
@@ -169,9 +170,10 @@ pub fn kind_of<W: World>(world: &W, handle: Handle) -> Result<Kind, Gone> {
     let kind = Kind::ALL
         .into_iter()
         .find(|&kind| kind as u64 == identity & 0xff);
-    let lives = heap::tag(world, entry) == Tag::Object
+    let generation = handle.generation;
+    let lives = heap::tag(world, entry) == Tag::Object { generation }
         && world.load(entry + STATE) & LIFE == LIVE
-        && identity >> 8 == handle.generation;
+        && identity >> 8 == generation;
     kind.filter(|_| lives).ok_or(Gone)
 }
 
@@ -308,7 +310,12 @@ fn has_edge<W: World>(world: &W, handle: Handle) -> bool {
     let mut found = false;
     heap::walk_blocks_of(world, class::EDGE, |edge, tag| {
         let names = || world.load(edge) == handle.id && world.load(edge + 8) == handle.generation;
-        found |= !matches!(tag, Tag::Free { .. }) && names();
+        // One that is being made names nothing yet, whatever stands there.
+        let made = matches!(
+            tag,
+            Tag::Owned(_, Holds::Edge) | Tag::Shared(_, Holds::Edge)
+        );
+        found |= made && names();
     });
     found
 }
@@ -332,12 +339,15 @@ pub(crate) fn free_if_unused<W: World>(world: &W, handle: Handle) {
             break;
         }
     }
-    bury(world, entry);
+    bury(world, handle);
 }
 
 /// Takes a dead object apart, if nobody else has begun to.
-fn bury<W: World>(world: &W, entry: Off) {
-    if world.load(entry + STATE) & LIFE == DEAD && heap::seize(world, entry, Tag::Object) {
+fn bury<W: World>(world: &W, handle: Handle) {
+    let (entry, generation) = (at(handle), handle.generation);
+    if world.load(entry + STATE) & LIFE == DEAD
+        && heap::seize(world, entry, Tag::Object { generation })
+    {
         destroy(world, entry);
     }
 }
@@ -357,7 +367,9 @@ pub(crate) fn destroy<W: World>(world: &W, entry: Off) {
         }
     };
     match world.load(entry + IDENTITY) & 0xff {
-        kind if kind == Kind::Condition as u64 => Condition(body).chunks(world, free),
+        kind if kind == Kind::Condition as u64 => {
+            Condition(body).free_chunks(world, entry, free);
+        }
         kind if kind == Kind::Queue as u64 => {
             let block = world.load(body + BODY_BLOCK);
             if heap::class_of(world, block).is_some()
@@ -387,7 +399,7 @@ pub fn is_leased_buffer<W: World>(world: &W, entry: Off, process: u32) -> bool {
 pub fn inherit_leases<W: World>(world: &W, parent: u32, child: u32) -> Result<(), OutOfMemory> {
     let mut result = Ok(());
     heap::walk_blocks_of(world, class::OBJECT, |entry, tag| {
-        let count = if tag == Tag::Object {
+        let count = if matches!(tag, Tag::Object { .. }) {
             count(world, entry, parent)
         } else {
             0
@@ -404,7 +416,7 @@ pub fn inherit_leases<W: World>(world: &W, parent: u32, child: u32) -> Result<()
 pub fn drop_leases<W: World>(world: &W, process: u32) {
     let shift = process % 4 * 16;
     heap::walk_blocks_of(world, class::OBJECT, |entry, tag| {
-        if tag != Tag::Object {
+        if !matches!(tag, Tag::Object { .. }) {
             return;
         }
         let Some(word) = lease_word(world, entry, process) else {
@@ -424,16 +436,13 @@ pub fn drop_leases<W: World>(world: &W, process: u32) {
 /// Looks at every object: is it still needed? Finishes what the dead left half-done.
 pub fn sweep<W: World>(world: &W) {
     heap::walk_blocks_of(world, class::OBJECT, |entry, tag| {
-        if tag == Tag::Object {
-            let generation = world.load(entry + IDENTITY) >> 8;
-            free_if_unused(
-                world,
-                Handle {
-                    id: entry / GRANULE,
-                    generation,
-                },
-            );
-            bury(world, entry);
+        if let Tag::Object { generation } = tag {
+            let handle = Handle {
+                id: entry / GRANULE,
+                generation,
+            };
+            free_if_unused(world, handle);
+            bury(world, handle);
         }
     });
 }
@@ -441,7 +450,7 @@ pub fn sweep<W: World>(world: &W) {
 /// Settles what a dead thread held: its locks break, its turn to be notified passes on.
 pub(crate) fn settle_holds<W: World>(world: &W, dead: crate::world::Owner) {
     heap::walk_blocks_of(world, class::OBJECT, |entry, tag| {
-        if tag != Tag::Object {
+        if !matches!(tag, Tag::Object { .. }) {
             return;
         }
         let body = entry + BODY;

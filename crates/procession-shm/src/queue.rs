@@ -243,15 +243,18 @@ impl Queue {
             Item::Inline(kind, bytes) if bytes.len() <= INLINE => {
                 self.put_inline(world, &frame, *kind, bytes)
             }
-            Item::Inline(kind, bytes) => {
-                let mut message = Some(message_of(world, *kind, bytes)?);
-                self.put_message(world, &frame, &mut message)
-            }
+            Item::Inline(kind, bytes) => match message_of(world, *kind, bytes) {
+                Ok(message) => self.put_message(world, &frame, &mut Some(message)),
+                Err(error) => Err(error.into()),
+            },
             Item::Message(message) => self.put_message(world, &frame, message),
         };
         self.leave(world, frame);
-        if done.is_ok() {
-            self.items().notify(world);
+        match done {
+            Ok(()) => self.items().notify(world),
+            // We may have been woken for the room that we leave now: it is the next one's.
+            Err(NotPut::OutOfMemory(_)) => self.space().notify(world),
+            Err(NotPut::Full | NotPut::Interrupted) => {}
         }
         done
     }
@@ -380,9 +383,13 @@ impl Queue {
                 block: new,
             });
             heap::set_tag(world, new, Tag::Shared(self.0, Holds::Bytes));
-            if world.cas(segment + NEXT, 0, new).is_err() {
+            let linked = world.cas(segment + NEXT, 0, new).is_ok();
+            if !linked {
                 heap::set_tag(world, new, Tag::Owned(frame.me(), Holds::Bytes));
-                frame.announce(Intent::None);
+            }
+            // While `segment` is protected: what its NEXT says later says nothing about `new`.
+            frame.announce(Intent::None);
+            if !linked {
                 heap::free(world, new);
             }
         }
@@ -458,15 +465,14 @@ impl Queue {
         let frame = Frame::enter(world);
         let got = self.take(world, &frame, prepare);
         self.leave(world, frame);
-        if let Ok(Some(_)) = got
-            && self.max_size(world) != 0
-        {
-            if world.load(self.0 + DISTURBED) == 0 {
-                self.space().notify(world);
-            } else {
-                // Revoked cells may have become room together with this one.
-                self.space().notify_all(world);
-            }
+        match got {
+            Ok(Some(_)) if self.max_size(world) == 0 => {}
+            Ok(Some(_)) if world.load(self.0 + DISTURBED) == 0 => self.space().notify(world),
+            // Revoked cells may have become room together with this one.
+            Ok(Some(_)) => self.space().notify_all(world),
+            Ok(None) => {}
+            // We may have been woken for the item that we leave now: it is the next one's.
+            Err(_) => self.items().notify(world),
         }
         got.map_err(NotGot::NotPrepared)
     }
@@ -664,7 +670,12 @@ impl Queue {
     /// Frees all that is in the queue, and its segments. For the end of the object; begun by one
     /// who died, it may be done again.
     pub(crate) fn drain<W: World>(self, world: &W) {
-        loop {
+        let ours = |segment| {
+            heap::class_of(world, segment) == Some(class::SEGMENT)
+                && heap::tag(world, segment) == Tag::Shared(self.0, Holds::Bytes)
+        };
+        // The last segment, once freed, may be another queue's by now.
+        while ours(head_segment(world.load(self.0 + HEAD))) {
             let frame = Frame::enter(world);
             let got = self.take(world, &frame, &mut |_| Ok::<(), ()>(()));
             self.leave(world, frame);
@@ -673,9 +684,7 @@ impl Queue {
             }
         }
         let mut segment = head_segment(world.load(self.0 + HEAD));
-        while heap::class_of(world, segment) == Some(class::SEGMENT)
-            && heap::tag(world, segment) == Tag::Shared(self.0, Holds::Bytes)
-        {
+        while ours(segment) {
             let next = world.load(segment + NEXT);
             let life = world.load(segment + LIFE);
             free_segment(world, segment, life);

@@ -30,7 +30,10 @@ pub enum Tag {
     /// The block that starts at this offset.
     Shared(Off, Holds),
     /// It is an entry of the object table that is in use.
-    Object,
+    Object {
+        /// Which use of the entry: who takes an object apart takes no later one.
+        generation: u64,
+    },
 }
 
 impl Tag {
@@ -44,7 +47,7 @@ impl Tag {
             Tag::Free { cold } => (cold as u64) << 2,
             Tag::Owned(owner, holds) => 1 | (holds as u64) << 2 | owner.to_bits() << 4,
             Tag::Shared(parent, holds) => 2 | (holds as u64) << 2 | (parent / GRANULE) << 4,
-            Tag::Object => 3,
+            Tag::Object { generation } => 3 | generation << 4,
         }
     }
 
@@ -63,7 +66,9 @@ impl Tag {
             },
             1 => Tag::Owned(Owner::from_bits(word >> 4), holds),
             2 => Tag::Shared((word >> 4) * GRANULE, holds),
-            _ => Tag::Object,
+            _ => Tag::Object {
+                generation: word >> 4,
+            },
         }
     }
 }
@@ -90,7 +95,9 @@ mod tests {
                 Holds::Bytes,
             ),
             Tag::Shared(GRANULE * ((1 << 34) - 1), Holds::Body),
-            Tag::Object,
+            Tag::Object {
+                generation: (1 << 56) - 1,
+            },
         ] {
             assert_eq!(Tag::from_word(tag.to_word()), tag);
         }

@@ -37,10 +37,10 @@ impl Guarding {
         }
     }
 
-    /// Whether the caller may hold it: of a plain lock only that somebody does.
+    /// Whether the calling thread holds it.
     pub fn is_held(&self) -> bool {
         match self {
-            Guarding::Lock(lock) => lock.is_locked(),
+            Guarding::Lock(lock) => lock.is_mine(),
             Guarding::Reentrant(lock) => lock.depth() > 0,
         }
     }

@@ -75,6 +75,12 @@ impl Lock {
         self.shm().status(self.object.arena()) != Status::Free
     }
 
+    /// Whether the calling thread holds it.
+    pub fn is_mine(&self) -> bool {
+        let arena = self.object.arena();
+        self.shm().status(arena) == Status::Held(procession_shm::World::me(arena))
+    }
+
     /// Makes a broken lock free again, once what it protects has been looked at. Says whether it was broken.
     pub fn reset(&self) -> bool {
         self.shm().reset(self.object.arena())

@@ -116,7 +116,7 @@ impl<T: DeserializeOwned> Receiver<T> {
 
     fn recv_until(&self, until: Option<u64>) -> Result<T> {
         let raw = self.0.queue.raw();
-        let (got, ()) = retry(|| raw.get_with(until, |_| Ok(()), || self.0.peer_is_gone()))?;
+        let got = retry(|| raw.get(until, || self.0.peer_is_gone()))?;
         value_of(raw.arena(), got)
     }
 }

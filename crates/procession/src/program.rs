@@ -176,6 +176,11 @@ pub fn reserve(arena: &Arena) -> Result<u32> {
     })
 }
 
+/// The descriptor to hand to a child, by which it ends with the program.
+pub fn root_read_end(arena: &Arena) -> RawFd {
+    arena.root.read_end()
+}
+
 /// Gives a reserved record up: its process never came to be.
 pub fn unreserve(arena: &Arena, index: u32) {
     recover::recover_process(arena, index);
@@ -252,7 +257,7 @@ pub(crate) fn my_record(arena: &Arena) -> u32 {
 }
 
 /// If a process is gone for good, and its threads' slots are recovered, takes back what it had.
-pub(crate) fn recover_if_gone(arena: &Arena, index: u32) {
+pub fn recover_if_gone(arena: &Arena, index: u32) {
     if index as u64 >= arena.layout().process_count {
         return;
     }

@@ -9,9 +9,10 @@ use crate::time;
 use procession_shm::message::{Message, Summary};
 use procession_shm::object;
 use procession_shm::queue::{self as shm, Got, Item, NotGot, NotPut};
-use procession_shm::{OutOfMemory, World};
+use procession_shm::World;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::convert::Infallible;
 use std::marker::PhantomData;
 use std::time::Duration;
 
@@ -170,7 +171,7 @@ impl<T: DeserializeOwned> Queue<T> {
     }
 
     fn get_until(&self, until: Option<u64>) -> Result<T> {
-        let (got, ()) = retry(|| self.raw.get_with(until, |_| Ok(()), || false))?;
+        let got = retry(|| self.raw.get(until, || false))?;
         value_of(self.raw.arena(), got)
     }
 }
@@ -320,29 +321,43 @@ impl RawQueue {
             .map_err(not_put)
     }
 
-    /// Gets the oldest message. `prepare` is told what it is before it is ours: what can fail, fails there. `ended` says
-    /// that nothing will come: an error of kind [`Kind::Disconnected`] then.
-    pub fn get_with<T>(
+    /// Gets the oldest message. `prepare` is told what it is before it is ours: what can fail, fails
+    /// there. `ended` says that nothing will come: an error of kind [`Kind::Disconnected`] then.
+    pub fn get_with<T, E>(
         &self,
         until: Option<u64>,
-        prepare: impl FnMut(Summary) -> Result<T, OutOfMemory>,
+        prepare: impl FnMut(Summary) -> Result<T, E>,
         ended: impl Fn() -> bool,
-    ) -> Result<(Got<'static, Arena>, T)> {
-        self.shm()
-            .get_unless(self.arena(), until, prepare, ended)
-            .map_err(|why| match why {
-                NotGot::Empty => Error::new(
-                    Kind::Empty,
-                    "the queue stayed empty until the time was over",
-                ),
+    ) -> Result<(Got<'static, Arena>, T), Missed<E>> {
+        self.shm().get_unless(self.arena(), until, prepare, ended).map_err(|why| {
+            Missed::Failed(match why {
+                NotGot::NotPrepared(error) => return Missed::NotPrepared(error),
+                NotGot::Empty => Error::new(Kind::Empty, "the queue stayed empty until the time was over"),
                 NotGot::Interrupted => procession_shm::Interrupted.into(),
-                NotGot::NotPrepared(error) => error.into(),
-                NotGot::Ended => Error::new(
-                    Kind::Disconnected,
-                    "the other end is closed, and nothing is left to receive",
-                ),
+                NotGot::Ended => {
+                    Error::new(Kind::Disconnected, "the other end is closed, and nothing is left to receive")
+                }
             })
+        })
     }
+
+    /// Gets the oldest message, for which nothing has to be prepared.
+    pub fn get(&self, until: Option<u64>, ended: impl Fn() -> bool) -> Result<Got<'static, Arena>> {
+        match self.get_with(until, |_| Ok::<(), Infallible>(()), ended) {
+            Ok((got, ())) => Ok(got),
+            Err(Missed::Failed(error)) => Err(error),
+            Err(Missed::NotPrepared(never)) => match never {},
+        }
+    }
+}
+
+/// Why [`RawQueue::get_with`] got nothing.
+#[derive(Debug)]
+pub enum Missed<E> {
+    /// What had to be prepared for the oldest message was not; the message is in the queue still.
+    NotPrepared(E),
+    /// The get itself failed.
+    Failed(Error),
 }
 
 /// A message that is being written.

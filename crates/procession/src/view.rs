@@ -97,7 +97,7 @@ impl Drop for View {
 pub(crate) fn make_private(arena: &Arena) {
     let process = arena.my_process();
     heap::walk_blocks_of(arena, class::OBJECT, |entry, tag| {
-        if tag != Tag::Object || !object::is_leased_buffer(arena, entry, process) {
+        if !matches!(tag, Tag::Object { .. }) || !object::is_leased_buffer(arena, entry, process) {
             return;
         }
         let body = object::body_of_reserved(entry);

@@ -8,6 +8,8 @@ use std::ops::Range;
 /// What is wrong.
 #[derive(Clone)]
 pub enum Fault {
+    /// Nothing.
+    None,
     /// A `cas` on one of these words is a load and a store.
     TornCas(Range<Off>),
     /// A `store` to one of these words is forgotten.
@@ -20,8 +22,6 @@ pub enum Fault {
     BlindWait,
     /// There are no fences.
     NoFence,
-    /// Everybody lives.
-    NobodyDies,
 }
 
 /// A world with a fault.
@@ -89,13 +89,10 @@ impl<W: World> World for Broken<'_, W> {
         self.world.my_process()
     }
     fn fate(&self, owner: Owner) -> Fate {
-        match self.fault {
-            Fault::NobodyDies => Fate::Alive,
-            _ => self.world.fate(owner),
-        }
+        self.world.fate(owner)
     }
     fn is_killed(&self, slot: u32) -> bool {
-        !matches!(self.fault, Fault::NobodyDies) && self.world.is_killed(slot)
+        self.world.is_killed(slot)
     }
     fn wait(&self, at: Off, expected: u32, until: Option<u64>) -> Wake {
         let expected = match self.fault {

@@ -76,3 +76,14 @@ pub fn in_use<W: World>(w: &W) -> usize {
     });
     count
 }
+
+/// Nobody owns anything.
+pub fn assert_all_is_free<W: World>(w: &W) {
+    let mut owned = Vec::new();
+    heap::walk(w, |block, class, tag| {
+        if !matches!(tag, Tag::Free { .. }) {
+            owned.push((block, class, tag));
+        }
+    });
+    assert!(owned.is_empty(), "{owned:x?}");
+}

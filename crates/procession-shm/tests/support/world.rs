@@ -107,6 +107,13 @@ impl Shared {
         }
     }
 
+    /// Makes `words` words behind each that is made.
+    pub fn touch_behind(&self, words: u64) {
+        let made = |at: &Off| self.written(*at).is_some();
+        let all: Vec<Off> = (0..self.layout.size).step_by(8).filter(made).collect();
+        all.into_iter().for_each(|at| self.touch(at, words));
+    }
+
     /// Makes no more words: from now on a write to any that was not touched is an error.
     pub fn seal(&self) {
         self.sealed.store(true, Relaxed);
@@ -220,6 +227,11 @@ impl Handle {
     /// Whether this dead thread's slot still waits to be recovered.
     pub fn is_unburied(&self, dead: Owner) -> bool {
         slot::state(self.load(self.shared.layout.thread(dead.slot))).1 != State::Vacant
+    }
+
+    /// From now on it leaves no trace.
+    pub fn kill(&self) {
+        self.ended.set(true);
     }
 
     pub fn owner(&self) -> Owner {

@@ -8,7 +8,7 @@ use std::io;
 pub enum Failure {
     /// What was asked for cannot be done.
     Input(String),
-    /// A worker ended otherwise than it should.
+    /// A worker could not be started, or ended otherwise than it should.
     Worker(String),
 }
 
@@ -29,6 +29,12 @@ impl Failure {
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         Failure::Input(error.to_string())
+    }
+}
+
+impl From<procession::Error> for Failure {
+    fn from(error: procession::Error) -> Self {
+        Failure::Worker(error.to_string())
     }
 }
 

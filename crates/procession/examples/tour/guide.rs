@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::failure::Failure;
 use crate::files::{File, text_files};
-use crate::parallel::{Crew, LAST_CALL, START_METHOD, cores, ending};
+use crate::parallel::{Crew, LAST_CALL, START_METHOD, cores, ending, look_at};
 use crate::progress::{Figures, Progress, View, print};
 use crate::report::{Report, line};
 use crate::similarity::{ALIKE, Pair, SHINGLE};
@@ -121,7 +121,7 @@ impl Guide {
         report: &Report,
         progress: &mut Progress,
     ) -> Result<Vec<Pair>, Failure> {
-        let crew = Crew::start(&self.directory, &report.path, self.workers)?;
+        let mut crew = Crew::start(&self.directory, &report.path, self.workers)?;
         self.say("  Process: its own memory, its own pid; the system finds a core for each.");
         for worker in &crew.workers {
             progress.expect(worker.name(), worker.pid());
@@ -134,20 +134,17 @@ impl Guide {
         self.say(
             "  Lock: whoever finds near duplicates holds it while writing to the shared report.",
         );
-        let first = &crew.workers[0];
-        let (name, state) = (first.name(), ending(first.join(GLANCE)));
+        let first = &mut crew.workers[0];
+        let (state, name) = (ending(look_at(first, GLANCE)?), first.name());
         self.say(format!(
             "  join({GLANCE:?}): waits so long at most; {name} {state}."
         ));
         let pairs = near_duplicates(files, |tasks| progress.watch(&tasks, crew.complete(&tasks)))?;
         self.say("  Event: set now, it tells all workers that no more will come.");
         crew.dismiss()?;
-        for worker in &crew.workers {
-            self.say(format!(
-                "    join({LAST_CALL:?}): {} {}",
-                worker.name(),
-                ending(worker.exitcode())
-            ));
+        for worker in &mut crew.workers {
+            let state = ending(look_at(worker, LAST_CALL)?);
+            self.say(format!("    join({LAST_CALL:?}): {} {state}", worker.name()));
         }
         Ok(pairs)
     }

@@ -12,7 +12,6 @@ mod parallel;
 mod progress;
 mod report;
 mod similarity;
-mod stand_in;
 mod work;
 
 use std::num::NonZero;
@@ -41,6 +40,7 @@ struct Options {
 }
 
 fn main() -> ExitCode {
+    procession::init();
     let options = Options::parse();
     let guide = Guide {
         directory: options.directory,

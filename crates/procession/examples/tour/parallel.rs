@@ -1,15 +1,17 @@
 //! The tour's processes: a crew of named workers around two queues, a lock and an event.
 
-use std::io;
+use std::fmt;
 use std::time::Duration;
+
+use procession::{Event, Joined, Kind, Lock, Process, Queue, cpu_count, current_process};
+use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
 use crate::report;
-use crate::stand_in::{Event, Lock, Process, Queue, cpu_count, current_process};
 use crate::work::{Finding, Task};
 
 /// How the processes come to be.
-pub const START_METHOD: &str = "threads";
+pub const START_METHOD: &str = "spawn";
 
 /// Who waits at an empty queue looks up after this time.
 const LOOK_UP: Duration = Duration::from_millis(10);
@@ -18,7 +20,7 @@ const LOOK_UP: Duration = Duration::from_millis(10);
 pub const LAST_CALL: Duration = Duration::from_secs(5);
 
 /// What all workers share.
-#[derive(Clone)]
+#[derive(Clone, Serialize, Deserialize)]
 struct Desk {
     root: String,
     report: String,
@@ -30,11 +32,11 @@ struct Desk {
 
 /// A worker's life: take a task, do it, hand in what was found; until no more will come.
 fn work(desk: Desk) {
-    let name = current_process().name().to_owned();
+    let name = current_process().name;
     loop {
         // Asked first: what was put before the event is still found.
         let last = desk.no_more.is_set();
-        let Some(task) = desk.tasks.get(LOOK_UP) else {
+        let Some(task) = look_up(&desk.tasks).unwrap_or_else(give_up) else {
             if last {
                 return;
             }
@@ -42,22 +44,31 @@ fn work(desk: Desk) {
         };
         let finding = task.carry_out(&desk.root, &name).unwrap_or_else(give_up);
         if !finding.found.pairs.is_empty() {
-            let _held = desk.lock.acquire();
+            let _held = desk.lock.acquire().unwrap_or_else(give_up);
             report::append(&desk.report, &finding.found.pairs).unwrap_or_else(give_up);
         }
-        desk.findings.put(finding);
+        desk.findings.put(&finding).unwrap_or_else(give_up);
     }
 }
 
-/// A worker that cannot read or write ends; the one who leads the crew sees its exit code.
-fn give_up<T>(error: io::Error) -> T {
+/// The next item, if one comes before it is time to look up.
+fn look_up<T: serde::de::DeserializeOwned>(queue: &Queue<T>) -> procession::Result<Option<T>> {
+    match queue.get_timeout(LOOK_UP) {
+        Ok(item) => Ok(Some(item)),
+        Err(error) if error.kind() == Kind::Empty => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// A worker that cannot go on ends; the one who leads the crew sees its exit code.
+fn give_up<T>(error: impl fmt::Display) -> T {
     panic!("cannot go on: {error}")
 }
 
 /// So many workers; none of them outlives this.
 pub struct Crew {
     desk: Desk,
-    pub workers: Vec<Process>,
+    pub workers: Vec<Process<()>>,
 }
 
 impl Crew {
@@ -66,52 +77,57 @@ impl Crew {
         let desk = Desk {
             root: root.to_owned(),
             report: report.to_owned(),
-            tasks: Queue::new(),
-            findings: Queue::new(),
-            no_more: Event::new(),
-            lock: Lock::new(),
+            tasks: Queue::new()?,
+            findings: Queue::new()?,
+            no_more: Event::new()?,
+            lock: Lock::new()?,
         };
         let mut crew = Self {
             desk,
             workers: Vec::new(),
         };
         for number in 1..=workers {
-            let worker = Process::start(&format!("tour-{number}"), work, crew.desk.clone())?;
-            crew.workers.push(worker);
+            let builder = Process::builder().name(format!("tour-{number}"));
+            crew.workers.push(builder.spawn(work, crew.desk.clone())?);
         }
         Ok(crew)
     }
 
     /// Have these tasks done; this process is the one that gets what is found.
-    pub fn complete(&self, tasks: &[Task]) -> impl Iterator<Item = Result<Finding, Failure>> {
-        for task in tasks {
-            self.desk.tasks.put(task.clone());
-        }
-        tasks.iter().map(|_| self.next())
+    pub fn complete(&mut self, tasks: &[Task]) -> impl Iterator<Item = Result<Finding, Failure>> {
+        let put = tasks.iter().try_for_each(|task| self.desk.tasks.put(task));
+        let mut failure = put.err().map(Failure::from);
+        tasks
+            .iter()
+            .map(move |_| failure.take().map_or_else(|| self.next(), Err))
     }
 
-    fn next(&self) -> Result<Finding, Failure> {
+    fn next(&mut self) -> Result<Finding, Failure> {
         loop {
-            if let Some(finding) = self.desk.findings.get(LOOK_UP) {
+            if let Some(finding) = look_up(&self.desk.findings)? {
                 return Ok(finding);
             }
-            self.check(|worker| !worker.is_alive())?;
+            self.check(|exitcode| exitcode.is_some())?;
         }
     }
 
     /// Say that no more will come, and see every worker off.
-    pub fn dismiss(&self) -> Result<(), Failure> {
+    pub fn dismiss(&mut self) -> Result<(), Failure> {
         self.desk.no_more.set();
-        for worker in &self.workers {
-            worker.join(LAST_CALL);
+        for worker in &mut self.workers {
+            worker.join_timeout(LAST_CALL)?;
         }
-        self.check(|worker| worker.exitcode() != Some(0))
+        self.check(|exitcode| exitcode != Some(0))
     }
 
-    fn check(&self, fallen: impl Fn(&Process) -> bool) -> Result<(), Failure> {
-        let cause = |worker: &Process| format!("{} {}", worker.name(), ending(worker.exitcode()));
-        let fallen = self.workers.iter().filter(|worker| fallen(worker));
-        let causes: Vec<_> = fallen.map(cause).collect();
+    fn check(&mut self, fallen: impl Fn(Option<i32>) -> bool) -> Result<(), Failure> {
+        let mut causes = Vec::new();
+        for worker in &mut self.workers {
+            let exitcode = look_at(worker, Duration::ZERO)?;
+            if fallen(exitcode) {
+                causes.push(format!("{} {}", worker.name(), ending(exitcode)));
+            }
+        }
         if causes.is_empty() {
             Ok(())
         } else {
@@ -123,9 +139,17 @@ impl Crew {
 impl Drop for Crew {
     fn drop(&mut self) {
         for worker in &self.workers {
-            worker.kill();
+            worker.kill().ok();
         }
     }
+}
+
+/// Join a worker for so long at most: its exit code, if it has ended.
+pub fn look_at(worker: &mut Process<()>, timeout: Duration) -> Result<Option<i32>, Failure> {
+    Ok(match worker.join_timeout(timeout)? {
+        Joined::Ended(status) => status.raw(),
+        Joined::Running => None,
+    })
 }
 
 /// As many as can run truly at the same time.

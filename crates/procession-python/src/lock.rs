@@ -1,0 +1,211 @@
+//! `Lock` and `RLock`.
+
+use crate::blocking::{block_until, released};
+use crate::errors::to_python;
+use crate::rebuild::{self, delivered_or};
+use procession::{Kind, ReentrantLock, lock as runtime};
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::types::PyTuple;
+
+/// A lock between processes: `acquire(block=True, timeout=None)`, `release()`, or `with`.
+///
+/// Any process may release it. If its holder is killed, every acquire raises BrokenLockError until
+/// `reset()`; a holder that is stopped keeps it.
+#[pyclass(subclass, weakref, dict, frozen, module = "procession")]
+pub struct Lock {
+    lock: runtime::Lock,
+}
+
+impl Lock {
+    pub fn runtime(&self) -> &runtime::Lock {
+        &self.lock
+    }
+}
+
+#[pymethods]
+impl Lock {
+    #[new]
+    #[pyo3(signature = (*, ctx = None))]
+    fn new(py: Python<'_>, ctx: Option<Bound<'_, PyAny>>) -> PyResult<Self> {
+        drop(ctx);
+        let lock = delivered_or(py, runtime::Lock::from_object, runtime::Lock::new)?;
+        Ok(Self { lock })
+    }
+
+    /// Acquires the lock; True if it did. Waits for `timeout` seconds at most, for ever if None, not at all unless `block`.
+    #[pyo3(signature = (block = true, timeout = None))]
+    fn acquire(&self, py: Python<'_>, block: bool, timeout: Option<Bound<'_, PyAny>>) -> PyResult<bool> {
+        // Free, as a rule: then the interpreter is not released.
+        match self.lock.acquire_until(Some(0)) {
+            Ok(false) => {
+                let until = block_until(block, timeout.as_ref())?;
+                if until == Some(0) {
+                    return Ok(false);
+                }
+                released(py, || self.lock.acquire_until(until))
+            }
+            done => done.map_err(|error| to_python(py, &error)),
+        }
+    }
+
+    /// Releases the lock, whoever holds it. ValueError if nobody does.
+    fn release(&self, py: Python<'_>) -> PyResult<()> {
+        self.lock.release().map_err(|error| match error.kind() {
+            Kind::NotHeld => PyValueError::new_err("semaphore or lock released too many times"),
+            _ => to_python(py, &error),
+        })
+    }
+
+    /// Whether somebody holds the lock.
+    fn locked(&self) -> bool {
+        self.lock.is_locked()
+    }
+
+    /// Makes the lock free again after its holder was killed. True if it was broken.
+    fn reset(&self) -> bool {
+        self.lock.reset()
+    }
+
+    /// What the standard library's own classes ask a lock of its context: `_semlock`, and the next four.
+    #[getter]
+    fn _semlock(slf: Bound<'_, Self>) -> Bound<'_, Self> {
+        slf
+    }
+
+    fn _is_zero(&self) -> bool {
+        self.lock.is_locked()
+    }
+
+    fn _get_value(&self) -> u32 {
+        u32::from(!self.lock.is_locked())
+    }
+
+    fn _is_mine(&self) -> bool {
+        self.lock.is_mine()
+    }
+
+    fn _count(&self) -> u64 {
+        u64::from(self.lock.is_mine())
+    }
+
+    fn __enter__(&self, py: Python<'_>) -> PyResult<bool> {
+        self.acquire(py, true, None)
+    }
+
+    fn __exit__(&self, py: Python<'_>, _a: Bound<'_, PyAny>, _b: Bound<'_, PyAny>, _c: Bound<'_, PyAny>) -> PyResult<()> {
+        self.release(py)
+    }
+
+    fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
+        let lock = &slf.get().lock;
+        let owner = owner(slf.py(), lock.is_locked(), lock.is_mine())?;
+        rebuild::describe(slf.as_any(), &format!("owner={owner}"))
+    }
+
+    fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyTuple>> {
+        rebuild::reduce(slf.as_any(), "Lock", slf.get().lock.object(), PyTuple::empty(slf.py()))
+    }
+}
+
+fn owner(py: Python<'_>, locked: bool, mine: bool) -> PyResult<String> {
+    Ok(match (locked, mine) {
+        (false, _) => "None".to_string(),
+        (true, true) => rebuild::process_name(py)?,
+        (true, false) => "SomeOtherProcess".to_string(),
+    })
+}
+
+/// A lock that its holder may acquire again, to be released as often. Broken when its holder ends.
+#[pyclass(subclass, weakref, dict, frozen, module = "procession")]
+pub struct RLock {
+    lock: ReentrantLock,
+}
+
+impl RLock {
+    pub fn runtime(&self) -> &ReentrantLock {
+        &self.lock
+    }
+}
+
+#[pymethods]
+impl RLock {
+    #[new]
+    #[pyo3(signature = (*, ctx = None))]
+    fn new(py: Python<'_>, ctx: Option<Bound<'_, PyAny>>) -> PyResult<Self> {
+        drop(ctx);
+        let lock = delivered_or(py, ReentrantLock::from_object, ReentrantLock::new)?;
+        Ok(Self { lock })
+    }
+
+    /// As Lock.acquire; the holder acquires it at once.
+    #[pyo3(signature = (block = true, timeout = None))]
+    fn acquire(&self, py: Python<'_>, block: bool, timeout: Option<Bound<'_, PyAny>>) -> PyResult<bool> {
+        match self.lock.acquire_until(Some(0)) {
+            Ok(false) => {
+                let until = block_until(block, timeout.as_ref())?;
+                if until == Some(0) {
+                    return Ok(false);
+                }
+                released(py, || self.lock.acquire_until(until))
+            }
+            done => done.map_err(|error| to_python(py, &error)),
+        }
+    }
+
+    /// Releases the lock once. AssertionError if the caller does not hold it.
+    fn release(&self, py: Python<'_>) -> PyResult<()> {
+        self.lock.release().map_err(|error| to_python(py, &error))
+    }
+
+    /// Whether somebody holds the lock.
+    fn locked(&self) -> bool {
+        self.lock.is_locked()
+    }
+
+    /// Makes the lock free again after its holder died. True if it was broken.
+    fn reset(&self) -> bool {
+        self.lock.reset()
+    }
+
+    /// What the standard library's own classes ask a lock of its context: `_semlock`, and the next four.
+    #[getter]
+    fn _semlock(slf: Bound<'_, Self>) -> Bound<'_, Self> {
+        slf
+    }
+
+    fn _is_zero(&self) -> bool {
+        self.lock.is_locked()
+    }
+
+    fn _get_value(&self) -> u32 {
+        u32::from(!self.lock.is_locked())
+    }
+
+    fn _is_mine(&self) -> bool {
+        self.lock.depth() > 0
+    }
+
+    fn _count(&self) -> u64 {
+        self.lock.depth()
+    }
+
+    fn __enter__(&self, py: Python<'_>) -> PyResult<bool> {
+        self.acquire(py, true, None)
+    }
+
+    fn __exit__(&self, py: Python<'_>, _a: Bound<'_, PyAny>, _b: Bound<'_, PyAny>, _c: Bound<'_, PyAny>) -> PyResult<()> {
+        self.release(py)
+    }
+
+    fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
+        let lock = &slf.get().lock;
+        let depth = lock.depth();
+        let owner = owner(slf.py(), lock.is_locked(), depth > 0)?;
+        rebuild::describe(slf.as_any(), &format!("{owner}, {depth}"))
+    }
+
+    fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyTuple>> {
+        rebuild::reduce(slf.as_any(), "RLock", slf.get().lock.object(), PyTuple::empty(slf.py()))
+    }
+}

@@ -1,0 +1,80 @@
+//! How handles are pickled: the name of the object, and a function that finds it again.
+
+use crate::errors::to_python;
+use procession::object::{Name, Object};
+use procession::shm::object::Kind;
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::types::PyTuple;
+use std::cell::RefCell;
+
+thread_local! {
+    /// The object that the `__new__` called next will hold: what a class takes in its constructor is its own
+    /// business, and unpickling has none of it.
+    static DELIVERED: RefCell<Option<Object>> = const { RefCell::new(None) };
+}
+
+/// For a class's `__new__`: the object it was called for, or a new one.
+pub fn delivered_or<T>(
+    py: Python<'_>,
+    found: impl FnOnce(Object) -> T,
+    new: impl FnOnce() -> procession::Result<T>,
+) -> PyResult<T> {
+    match DELIVERED.take() {
+        Some(object) => Ok(found(object)),
+        None => new().map_err(|error| to_python(py, &error)),
+    }
+}
+
+/// What `__reduce__` returns: the kind, the name, and arguments for `__new__`.
+pub fn reduce<'py>(
+    instance: &Bound<'py, PyAny>,
+    kind: &str,
+    object: &Object,
+    arguments: Bound<'py, PyTuple>,
+) -> PyResult<Bound<'py, PyTuple>> {
+    let py = instance.py();
+    let Name { program: (high, low), id, generation } = object.name().map_err(|error| to_python(py, &error))?;
+    let rebuild = py.import("procession._procession")?.getattr("rebuild")?;
+    (rebuild, (instance.get_type(), kind, (high, low, id, generation), arguments)).into_pyobject(py)
+}
+
+/// Finds the object again that was pickled: for unpickling only.
+#[pyfunction]
+pub fn rebuild<'py>(
+    class: &Bound<'py, PyAny>,
+    kind: &str,
+    name: (u64, u64, u64, u64),
+    arguments: &Bound<'py, PyTuple>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let (high, low, id, generation) = name;
+    let kind = match kind {
+        "Lock" => Kind::Lock,
+        "RLock" => Kind::ReentrantLock,
+        "Semaphore" => Kind::Semaphore,
+        "Event" => Kind::Event,
+        "Condition" => Kind::Condition,
+        "Barrier" => Kind::Barrier,
+        "Queue" => Kind::Queue,
+        other => return Err(PyValueError::new_err(format!("there is no shared object of the kind {other:?}"))),
+    };
+    let object = Object::from_name(Name { program: (high, low), id, generation }, kind)
+        .map_err(|error| to_python(class.py(), &error))?;
+    let mut given = vec![class.clone()];
+    given.extend(arguments.iter());
+    DELIVERED.set(Some(object));
+    let instance = class.call_method1("__new__", PyTuple::new(class.py(), given)?);
+    DELIVERED.take();
+    instance
+}
+
+/// `<Class(what)>`, as multiprocessing shows its objects.
+pub fn describe(instance: &Bound<'_, PyAny>, what: &str) -> PyResult<String> {
+    Ok(format!("<{}({what})>", instance.get_type().name()?))
+}
+
+/// The name of the current process, as Python knows it.
+pub fn process_name(py: Python<'_>) -> PyResult<String> {
+    let process = py.import("multiprocessing.process")?.call_method0("current_process")?;
+    process.getattr("name")?.extract()
+}

@@ -1,0 +1,56 @@
+//! What the tests share: a limit of time for each, and looking at processes from outside.
+#![allow(dead_code, reason = "each test uses a part of it")]
+
+use libtest_mimic::Trial;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// What the runtime promises: after so long, nobody waits for the dead.
+pub const PROMISED: Duration = Duration::from_secs(2);
+
+/// What a test returns; `?` takes any error.
+pub type Outcome = Result<(), Box<dyn std::error::Error + Send + Sync>>;
+
+/// A test that fails when it takes longer than `limit`. Its thread is left behind then.
+pub fn trial(name: &'static str, limit: Duration, body: fn() -> Outcome) -> Trial {
+    Trial::test(name, move || {
+        let (tell, told) = mpsc::channel();
+        let thread = thread::Builder::new().name(name.to_string());
+        let thread = thread.spawn(move || {
+            let outcome = body();
+            let _ = tell.send(());
+            outcome
+        })?;
+        if told.recv_timeout(limit) == Err(RecvTimeoutError::Timeout) {
+            return Err(format!("not done after {limit:?}").into());
+        }
+        match thread.join() {
+            Ok(outcome) => outcome.map_err(|error| error.to_string().into()),
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    })
+}
+
+/// Whether a process is gone by a moment; it need not be a child of ours.
+pub fn is_gone_by(pid: u32, deadline: Instant) -> bool {
+    let pid = Pid::from_raw(pid as i32).expect("a pid is not 0");
+    let Ok(process) = pidfd_open(pid, PidfdFlags::empty()) else {
+        return true;
+    };
+    let left = deadline.saturating_duration_since(Instant::now());
+    let left = Timespec::try_from(left).expect("a limit of a test is short");
+    let mut fds = [PollFd::new(&process, PollFlags::IN)];
+    poll(&mut fds, Some(&left)).is_ok_and(|ready| ready > 0)
+}
+
+/// Waits, in small steps, until something holds; panics with its name if that takes too long.
+pub fn until(what: &str, limit: Duration, mut holds: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !holds() {
+        assert!(start.elapsed() < limit, "not so after {limit:?}: {what}");
+        thread::yield_now();
+    }
+}

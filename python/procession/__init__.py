@@ -1,0 +1,82 @@
+"""Processes, queues and locks with the interface of multiprocessing, on a runtime of its own.
+
+``import procession as mp`` in place of ``import multiprocessing as mp``.
+
+>>> import procession as mp
+>>> queue = mp.Queue()
+>>> queue.put({"answer": 42})
+>>> queue.get()
+{'answer': 42}
+"""
+
+import sys
+
+if not sys.platform.startswith("linux"):
+    raise ImportError(
+        "procession runs on Linux only so far: its arena, its futexes and its news of deaths are "
+        f"Linux's; this is {sys.platform}. Use multiprocessing here."
+    )
+
+from multiprocessing.context import AuthenticationError, BufferTooShort, ProcessError, TimeoutError
+from multiprocessing.process import active_children, current_process, parent_process
+
+from ._procession import (
+    Barrier,
+    BoundedSemaphore,
+    BrokenLockError,
+    Condition,
+    Event,
+    Lock,
+    Queue,
+    RLock,
+    Semaphore,
+)
+from .affinity import get_affinity, set_affinity
+from .connection import Connection, Pipe
+from .context import (
+    Context,
+    cpu_count,
+    freeze_support,
+    get_all_start_methods,
+    get_context,
+    get_logger,
+    get_start_method,
+    log_to_stderr,
+    set_executable,
+    set_start_method,
+)
+from .process import Process
+
+__all__ = [
+    "AuthenticationError",
+    "Barrier",
+    "BoundedSemaphore",
+    "BrokenLockError",
+    "BufferTooShort",
+    "Condition",
+    "Connection",
+    "Context",
+    "Event",
+    "Lock",
+    "Pipe",
+    "Process",
+    "ProcessError",
+    "Queue",
+    "RLock",
+    "Semaphore",
+    "TimeoutError",
+    "active_children",
+    "cpu_count",
+    "current_process",
+    "freeze_support",
+    "get_affinity",
+    "get_all_start_methods",
+    "get_context",
+    "get_logger",
+    "get_start_method",
+    "log_to_stderr",
+    "parent_process",
+    "set_affinity",
+    "set_executable",
+    "set_start_method",
+]

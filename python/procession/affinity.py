@@ -1,0 +1,37 @@
+"""Asking for particular processors, for oneself or for a process to be."""
+
+import os
+from collections.abc import Iterable
+from typing import Optional
+
+
+def get_affinity() -> set[int]:
+    """The processors that the calling thread may run on."""
+    return os.sched_getaffinity(0)
+
+
+def set_affinity(cpus: Iterable[int]) -> None:
+    """Asks for the processors that the calling thread, and what it starts, may run on.
+
+    Raises ValueError for an empty set, OSError if none of them exists.
+    """
+    os.sched_setaffinity(0, checked(cpus))
+
+
+def checked(cpus: Iterable[int]) -> frozenset[int]:
+    """The processors as a set; TypeError or ValueError if they can't be."""
+    chosen = frozenset(cpus)
+    for cpu in chosen:
+        if not isinstance(cpu, int):
+            kind = type(cpu).__name__
+            raise TypeError(f"affinity must be integers, the numbers of processors; got {kind}")
+        if cpu < 0:
+            raise ValueError(f"affinity must be numbers of processors, 0 or more; got {cpu}")
+    if not chosen:
+        raise ValueError("affinity needs one processor at least; got none")
+    return chosen
+
+
+def checked_or_none(cpus: Optional[Iterable[int]]) -> Optional[frozenset[int]]:
+    """As `checked`; None asks for nothing."""
+    return None if cpus is None else checked(cpus)

@@ -1,0 +1,133 @@
+"""Contexts: the package's words with one start method, as the standard library's clients take them."""
+
+from multiprocessing import context
+from typing import Any, Callable, Optional
+
+from . import _procession, pickling  # noqa: F401  (the pickler is set when it is imported)
+from .connection import Connection
+from .connection import Pipe as _pipe
+from .process import ForkProcess, Process, SpawnProcess
+
+METHODS = ("fork", "spawn")
+
+
+class Context(context.BaseContext):
+    """The words of the package; `Process` is started by this context's method."""
+
+    Process: type[Process] = Process  # type: ignore[assignment]
+
+    def __init__(self, method: Optional[str] = None) -> None:
+        self._method = method
+
+    def Lock(self) -> "_procession.Lock":  # type: ignore[override]
+        """A lock."""
+        return _procession.Lock()
+
+    def RLock(self) -> "_procession.RLock":  # type: ignore[override]
+        """A lock that its holder may acquire again."""
+        return _procession.RLock()
+
+    def Semaphore(self, value: int = 1) -> "_procession.Semaphore":  # type: ignore[override]
+        """A semaphore."""
+        return _procession.Semaphore(value)
+
+    def BoundedSemaphore(self, value: int = 1) -> "_procession.BoundedSemaphore":  # type: ignore[override]
+        """A semaphore whose value never passes what it was made with."""
+        return _procession.BoundedSemaphore(value)
+
+    def Event(self) -> "_procession.Event":  # type: ignore[override]
+        """An event."""
+        return _procession.Event()
+
+    def Condition(self, lock: Any = None) -> "_procession.Condition":  # type: ignore[override]
+        """A condition."""
+        return _procession.Condition(lock)
+
+    def Barrier(  # type: ignore[override]
+        self,
+        parties: int,
+        action: Optional[Callable[[], object]] = None,
+        timeout: Optional[float] = None,
+    ) -> "_procession.Barrier":
+        """A barrier."""
+        return _procession.Barrier(parties, action, timeout)
+
+    def Queue(self, maxsize: int = 0) -> "_procession.Queue[Any]":  # type: ignore[override]
+        """A queue."""
+        return _procession.Queue(maxsize)
+
+    def Pipe(self, duplex: bool = True) -> tuple[Connection, Connection]:  # type: ignore[override]
+        """Two connected ends."""
+        return _pipe(duplex)
+
+    def get_context(self, method: Optional[str] = None) -> "Context":  # type: ignore[override]
+        """The context of a start method; of this one's if None."""
+        return self if method is None else get_context(method)
+
+    def get_start_method(self, allow_none: bool = False) -> str:  # type: ignore[override]
+        """The start method of this context."""
+        return self._method or get_start_method()
+
+    def set_start_method(self, method: Optional[str], force: bool = False) -> None:
+        """Refused: a context of one method has this method."""
+        raise ValueError("cannot set start method of concrete context")
+
+    def _check_available(self) -> None:
+        pass
+
+
+class _Fork(Context):
+    Process = ForkProcess
+
+
+class _Spawn(Context):
+    Process = SpawnProcess
+
+
+class _Default(Context):
+    """The context whose start method can be set, once."""
+
+    _chosen: Optional[str] = None
+
+    def get_context(self, method: Optional[str] = None) -> Context:  # type: ignore[override]
+        if method is None:
+            return _contexts[self.get_start_method()]
+        try:
+            return _contexts[method]
+        except KeyError:
+            known = ", ".join(METHODS)
+            raise ValueError(f"cannot find context for {method!r}; there are: {known}") from None
+
+    def get_start_method(self, allow_none: bool = False) -> Any:
+        if self._chosen is None:
+            if allow_none:
+                return None
+            self._chosen = METHODS[0]
+        return self._chosen
+
+    def set_start_method(self, method: Optional[str], force: bool = False) -> None:
+        if self._chosen is not None and not force:
+            raise RuntimeError("context has already been set")
+        if method is not None:
+            self.get_context(method)
+        elif not force:
+            raise ValueError(f"cannot find context for None; there are: {', '.join(METHODS)}")
+        self._chosen = method
+
+    def get_all_start_methods(self) -> list[str]:
+        """The start methods that there are, the default one first."""
+        return list(METHODS)
+
+
+_contexts: dict[str, Context] = {"fork": _Fork("fork"), "spawn": _Spawn("spawn")}
+_default = _Default()
+
+get_context = _default.get_context
+get_start_method = _default.get_start_method
+set_start_method = _default.set_start_method
+get_all_start_methods = _default.get_all_start_methods
+cpu_count = _default.cpu_count
+freeze_support = _default.freeze_support
+get_logger = _default.get_logger
+log_to_stderr = _default.log_to_stderr
+set_executable = _default.set_executable

@@ -1,0 +1,63 @@
+"""What the Popen classes of all start methods share: a child, seen from its starter."""
+
+import os
+import signal
+from typing import Any, Optional
+
+from . import _procession
+
+
+class Popen:
+    """A started child, as BaseProcess wants it."""
+
+    method: str
+    pid: int
+    sentinel: int
+    _child: "_procession.Child"
+
+    def _started(self, child: "_procession.Child") -> None:
+        self._child = child
+        self.pid = child.pid
+        self.sentinel = child.fileno()
+
+    @property
+    def returncode(self) -> Optional[int]:
+        """The exit code if the child has ended."""
+        return self._child.poll()
+
+    def poll(self, flag: int = os.WNOHANG) -> Optional[int]:
+        """The exit code if the child has ended; waits for it unless `flag` is WNOHANG."""
+        return self._child.poll() if flag == os.WNOHANG else self._child.wait()
+
+    def wait(self, timeout: Optional[float] = None) -> Optional[int]:
+        """Waits for the end, for `timeout` seconds at most."""
+        return self._child.wait(timeout)
+
+    def interrupt(self) -> None:
+        """Sends SIGINT."""
+        self._child.signal(signal.SIGINT)
+
+    def terminate(self) -> None:
+        """Sends SIGTERM."""
+        self._child.signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """Sends SIGKILL."""
+        self._child.signal(signal.SIGKILL)
+
+    def close(self) -> None:
+        """Lets the child's descriptor go."""
+        del self._child
+
+
+def watch_parent(pid: int) -> int:
+    """A descriptor that becomes readable when the process ends that started this one."""
+    if os.getppid() == pid:
+        descriptor: Any = os.pidfd_open(pid)
+        if os.getppid() == pid:
+            return int(descriptor)
+        os.close(descriptor)
+    # It has ended: a pipe without a writer says so.
+    reader, writer = os.pipe()
+    os.close(writer)
+    return reader

@@ -1,0 +1,49 @@
+"""Starting a process by fork."""
+
+import atexit
+import os
+from multiprocessing import util
+from typing import TYPE_CHECKING
+
+from . import _procession
+from .popen import Popen as _Popen
+from .popen import watch_parent
+
+if TYPE_CHECKING:
+    from .process import Process
+
+
+class Popen(_Popen):
+    """A child that is a copy of its starter."""
+
+    method = "fork"
+
+    def __init__(self, process_obj: "Process") -> None:
+        util._flush_std_streams()  # type: ignore[attr-defined]
+        parent = os.getpid()
+        pid, child = _procession.fork()
+        if child is None:
+            _run(process_obj, parent)
+        else:
+            assert pid == child.pid
+            self._started(child)
+
+    def duplicate_for_child(self, fd: int) -> int:
+        """The descriptor that the child knows this one by: the same."""
+        return fd
+
+
+def _run(process_obj: "Process", parent: int) -> None:
+    """The child: runs the process and never returns."""
+    code = 1
+    try:
+        # What the parent registered is for its own end; what is registered from here on is the child's.
+        atexit._clear()
+        try:
+            code = process_obj._bootstrap(parent_sentinel=watch_parent(parent))
+        finally:
+            atexit._run_exitfuncs()
+            util._flush_std_streams()  # type: ignore[attr-defined]
+    finally:
+        _procession.end_process(code)
+        os._exit(code)

@@ -1,0 +1,106 @@
+"""Starting a process by running the program again."""
+
+import io
+import os
+from multiprocessing import context, resource_tracker, spawn, util
+from typing import TYPE_CHECKING, Any
+
+from . import _procession
+from .pickling import Pickler
+from .popen import Popen as _Popen
+
+if TYPE_CHECKING:
+    from .process import Process
+
+
+class _DupFd:
+    """A descriptor that the child inherits."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+
+    def detach(self) -> int:
+        """The descriptor, now the caller's."""
+        return self.fd
+
+
+class Popen(_Popen):
+    """A child that runs the program again, up to where its process was asked for."""
+
+    method = "spawn"
+    DupFd = _DupFd
+
+    def __init__(self, process_obj: "Process") -> None:
+        self._fds: list[int] = []
+        preparation = _preparation(process_obj)
+        record = _procession.reserve()
+        try:
+            mail = self._write(record, preparation, process_obj)
+            try:
+                pid = self._exec(record, mail)
+            finally:
+                os.close(mail)
+        except BaseException:
+            _procession.unreserve(record)
+            raise
+        self._started(_procession.child_started(pid, record))
+
+    def duplicate_for_child(self, fd: int) -> int:
+        """Hands a descriptor on; the child knows it by the same number."""
+        self._fds.append(fd)
+        return fd
+
+    def _write(self, record: int, preparation: dict[str, Any], process_obj: "Process") -> int:
+        """Writes the child's request into an unnamed file: however long, nobody waits for a reader."""
+
+        # The standard library's own objects among the arguments ask whether a child is starting.
+        context.set_spawning_popen(self)
+        try:
+            body, handles = _procession.request(record, lambda: _pickled(process_obj))
+            head = _pickled((preparation, handles))
+        finally:
+            context.set_spawning_popen(None)
+        mail = os.memfd_create("procession-mail", os.MFD_CLOEXEC)
+        with open(mail, "wb", closefd=False) as file:
+            file.write(head)
+            file.write(body)
+        os.lseek(mail, 0, os.SEEK_SET)
+        return mail
+
+    def _exec(self, record: int, mail: int) -> int:
+        arena, root = _procession.spawn_descriptors()
+        tracker = getattr(resource_tracker._resource_tracker, "_fd", None)
+        descriptors = [arena, root, mail, *self._fds]
+        if tracker is not None:
+            descriptors.append(tracker)
+        command = _command_line(
+            arena=arena, root=root, record=record, mail=mail, parent=os.getpid(), tracker=tracker
+        )
+        executable = spawn.get_executable()
+        pid: int = util.spawnv_passfds(executable, command, descriptors)  # type: ignore[attr-defined]
+        return pid
+
+
+def _pickled(value: object) -> bytes:
+    buffer = io.BytesIO()
+    Pickler(buffer, 5).dump(value)
+    return buffer.getvalue()
+
+
+def _preparation(process_obj: "Process") -> dict[str, Any]:
+    """What the child needs before it can unpickle anything: the main module, paths, names."""
+    from .context import get_start_method
+
+    data = spawn.get_preparation_data(process_obj.name)
+    data["procession_start_method"] = get_start_method(allow_none=True)
+    return data
+
+
+def _command_line(**arguments: Any) -> list[Any]:
+    """The standard library's command line, which others hook, for our own main function."""
+    theirs = "from multiprocessing.spawn import spawn_main"
+    ours = "from procession.spawn import spawn_main"
+    return [
+        word.replace(theirs, ours) if isinstance(word, str) else word
+        for word in spawn.get_command_line(**arguments)
+    ]

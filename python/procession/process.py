@@ -1,0 +1,78 @@
+"""`Process`: the standard library's BaseProcess, started by our own Popen classes."""
+
+import os
+from collections.abc import Iterable, Mapping
+from multiprocessing.process import BaseProcess
+from typing import Any, Callable, Optional
+
+from .affinity import checked_or_none
+
+
+class Process(BaseProcess):
+    """A process that calls `target(*args, **kwargs)`, as multiprocessing.Process does.
+
+    It is started by the start method of the context that it is of; `affinity` are the processors
+    that it may run on. It ends when the program's root ends, in whatever way.
+    """
+
+    _start_method: Optional[str] = None
+
+    def __init__(
+        self,
+        group: None = None,
+        target: Optional[Callable[..., object]] = None,
+        name: Optional[str] = None,
+        args: Iterable[Any] = (),
+        kwargs: Optional[Mapping[str, Any]] = None,
+        *,
+        daemon: Optional[bool] = None,
+        affinity: Optional[Iterable[int]] = None,
+    ) -> None:
+        super().__init__(group, target, name, args, kwargs or {}, daemon=daemon)
+        self._affinity = checked_or_none(affinity)
+
+    @staticmethod
+    def _Popen(process_obj: "Process") -> Any:
+        from .context import get_start_method
+
+        method = process_obj._start_method or get_start_method()
+        if method == "spawn":
+            from .popen_spawn import Popen as SpawnPopen
+
+            return SpawnPopen(process_obj)
+        from .popen_fork import Popen as ForkPopen
+
+        return ForkPopen(process_obj)
+
+    def _bootstrap(self, parent_sentinel: Optional[int] = None) -> int:
+        if self._affinity is not None:
+            os.sched_setaffinity(0, self._affinity)
+        # BaseProcess calls self.run(), which a subclass may have overridden.
+        self.__dict__["run"] = _QuietOnInterrupt(self.run)
+        code: int = super()._bootstrap(parent_sentinel)  # type: ignore[misc]
+        return code
+
+
+class _QuietOnInterrupt:
+    """Calls `run`; Ctrl-C, which all processes of the program get, is reported by the root alone."""
+
+    def __init__(self, run: Callable[[], object]) -> None:
+        self._run = run
+
+    def __call__(self) -> None:
+        try:
+            self._run()
+        except KeyboardInterrupt:
+            raise SystemExit(1) from None
+
+
+class ForkProcess(Process):
+    """A process started by fork."""
+
+    _start_method = "fork"
+
+
+class SpawnProcess(Process):
+    """A process started by running the program again."""
+
+    _start_method = "spawn"
