@@ -29,6 +29,9 @@ def checked(cpus: Iterable[int]) -> frozenset[int]:
             raise ValueError(f"affinity must be numbers of processors, 0 or more; got {cpu}")
     if not chosen:
         raise ValueError("affinity needs one processor at least; got none")
+    if chosen.isdisjoint(range(os.cpu_count() or 1)):
+        there = f"0 to {(os.cpu_count() or 1) - 1}"
+        raise ValueError(f"affinity names no processor of this machine ({there}): {sorted(chosen)}")
     return chosen
 
 

@@ -92,6 +92,9 @@ def _preparation(process_obj: "Process") -> dict[str, Any]:
     from .context import get_start_method
 
     data = spawn.get_preparation_data(process_obj.name)
+    if not os.path.exists(data.get("init_main_from_path", os.curdir)):
+        # Read from standard input: there is nothing to run again.
+        del data["init_main_from_path"]
     data["procession_start_method"] = get_start_method(allow_none=True)
     return data
 

@@ -42,19 +42,24 @@ impl Barrier {
     fn wait(&self, py: Python<'_>, timeout: Option<Bound<'_, PyAny>>) -> PyResult<u64> {
         let timeout = timeout.filter(|timeout| !timeout.is_none());
         let until = deadline(timeout.as_ref().or(self.timeout.as_ref().map(|timeout| timeout.bind(py))))?;
-        let interrupted = |error| {
+        // Who leaves by an exception of his own breaks it for the others.
+        let leaving = |error| {
             self.barrier.abort();
             error
         };
-        match released(py, || self.barrier.arrive(until)).map_err(interrupted)? {
+        match released(py, || self.barrier.arrive(until))? {
             Arrival::Broken => Err(to_python(py, &runtime::barrier::broken())),
             Arrival::Wait { ticket, index } => {
-                released(py, || self.barrier.wait_until(ticket, until)).map_err(interrupted)?;
+                let passed = released(py, || match self.barrier.wait_until(ticket, until) {
+                    Err(error) if error.kind() != runtime::Kind::Interrupted => Ok(Err(error)),
+                    done => done.map(Ok),
+                });
+                passed.map_err(leaving)?.map_err(|error| to_python(py, &error))?;
                 Ok(index)
             }
             Arrival::Last { index } => {
                 if let Some(action) = &self.action {
-                    action.call0(py).map_err(interrupted)?;
+                    action.call0(py).map_err(leaving)?;
                 }
                 self.barrier.open().map_err(|error| to_python(py, &error))?;
                 Ok(index)

@@ -23,7 +23,9 @@ pub fn deadline(timeout: Option<&Bound<'_, PyAny>>) -> PyResult<Option<u64>> {
 
 /// The same for a pair (block, timeout).
 pub fn block_until(block: bool, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<Option<u64>> {
-    if block { deadline(timeout) } else { Ok(Some(0)) }
+    // Looked at in any case: a wrong timeout is an error also where it would not matter.
+    let until = deadline(timeout)?;
+    Ok(if block { until } else { Some(0) })
 }
 
 /// Calls with the interpreter released, again and again until no signal interrupts; a handler that raises ends it.

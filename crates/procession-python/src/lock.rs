@@ -37,14 +37,9 @@ impl Lock {
     #[pyo3(signature = (block = true, timeout = None))]
     fn acquire(&self, py: Python<'_>, block: bool, timeout: Option<Bound<'_, PyAny>>) -> PyResult<bool> {
         // Free, as a rule: then the interpreter is not released.
+        let until = block_until(block, timeout.as_ref())?;
         match self.lock.acquire_until(Some(0)) {
-            Ok(false) => {
-                let until = block_until(block, timeout.as_ref())?;
-                if until == Some(0) {
-                    return Ok(false);
-                }
-                released(py, || self.lock.acquire_until(until))
-            }
+            Ok(false) if until != Some(0) => released(py, || self.lock.acquire_until(until)),
             done => done.map_err(|error| to_python(py, &error)),
         }
     }
@@ -141,14 +136,9 @@ impl RLock {
     /// As Lock.acquire; the holder acquires it at once.
     #[pyo3(signature = (block = true, timeout = None))]
     fn acquire(&self, py: Python<'_>, block: bool, timeout: Option<Bound<'_, PyAny>>) -> PyResult<bool> {
+        let until = block_until(block, timeout.as_ref())?;
         match self.lock.acquire_until(Some(0)) {
-            Ok(false) => {
-                let until = block_until(block, timeout.as_ref())?;
-                if until == Some(0) {
-                    return Ok(false);
-                }
-                released(py, || self.lock.acquire_until(until))
-            }
+            Ok(false) if until != Some(0) => released(py, || self.lock.acquire_until(until)),
             done => done.map_err(|error| to_python(py, &error)),
         }
     }

@@ -304,16 +304,17 @@ impl Queue {
     #[pyo3(signature = (max, block = true, timeout = None))]
     fn get_many<'py>(
         slf: &Bound<'py, Self>,
-        max: usize,
+        max: i64,
         block: bool,
         timeout: Option<Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyList>> {
         Self::open(slf)?;
         let py = slf.py();
         let items = PyList::empty(py);
-        if max == 0 {
-            return Ok(items);
-        }
+        let max = match usize::try_from(max) {
+            Ok(max) if max > 0 => max,
+            _ => return Err(PyValueError::new_err(format!("get_many() takes 1 item at least; asked for {max}"))),
+        };
         items.append(slf.get().get_object(py, block_until(block, timeout.as_ref())?)?)?;
         while items.len() < max && !slf.get().queue.is_empty() {
             match slf.get().get_object(py, Some(0)) {

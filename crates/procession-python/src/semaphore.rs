@@ -35,10 +35,10 @@ impl Semaphore {
     /// Takes a permit; True if it did. Waits for `timeout` seconds at most, for ever if None, not at all unless `block`.
     #[pyo3(signature = (block = true, timeout = None))]
     fn acquire(&self, py: Python<'_>, block: bool, timeout: Option<Bound<'_, PyAny>>) -> PyResult<bool> {
+        let until = block_until(block, timeout.as_ref())?;
         if self.semaphore.try_acquire() {
             return Ok(true);
         }
-        let until = block_until(block, timeout.as_ref())?;
         if until == Some(0) {
             return Ok(false);
         }

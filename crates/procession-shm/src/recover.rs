@@ -22,9 +22,10 @@ pub fn recover<W: World>(world: &W, slot: u32) -> Owner {
     let (generation, _) = state(world.load(at + word::STATE));
     let dead = Owner { slot, generation };
     settle_frames(world, dead);
+    // While the queues stand that the dead one had begun to take apart: they tell what is retired.
+    queue::sweep_segments(world, slot);
     free_owned_by(world, dead);
     object::settle_holds(world, dead);
-    queue::sweep_segments(world, slot);
     object::sweep(world);
     heap::recount(world);
     world.add(header::RECOVERED, 1);
@@ -106,8 +107,8 @@ pub fn mark_killed<W: World>(world: &W, slot: u32, seen: u64) -> bool {
 }
 
 /// Frees what a process that is gone had leases on, and its record; none of its threads has a
-/// slot any more.
-pub fn recover_process<W: World>(world: &W, index: u32) {
+/// slot any more. Says whether it was the caller who did.
+pub fn recover_process<W: World>(world: &W, index: u32) -> bool {
     let seen = process::state(world, index);
     let leaving = process::State::Leaving(world.me());
     let mine = match seen {
@@ -120,4 +121,5 @@ pub fn recover_process<W: World>(world: &W, index: u32) {
         object::drop_leases(world, index);
         process::change(world, index, leaving, process::State::Vacant);
     }
+    mine
 }

@@ -1,6 +1,6 @@
 //! Models of the memory orders: all schedules with few preemptions, and all values that a load may see.
 //!
-//! `LOOM_MAX_PREEMPTIONS` bounds the schedules (2 if it is not set).
+//! `LOOM_MAX_PREEMPTIONS` bounds the schedules (3 if it is not set).
 #![cfg(loom)]
 
 mod sync {
@@ -20,7 +20,7 @@ mod sync {
     /// Runs a model under all schedules.
     pub fn check(model: impl Fn() + Send + Sync + 'static) {
         let mut builder = loom::model::Builder::new();
-        builder.preemption_bound.get_or_insert(2);
+        builder.preemption_bound.get_or_insert(3);
         builder.max_branches = 100_000;
         builder.check(model);
     }
@@ -284,7 +284,12 @@ fn queue_model(block: bool, weak: bool, fault: Fault) {
     let (_, q) = make_queue(&w, 0);
     // A first turn makes the blocks, frames and hints that the second one uses.
     for w in [&w, &other] {
-        if block { put_block(w, q, 1) } else { put(w, q, 1) }.expect("put");
+        if block {
+            put_block(w, q, 1)
+        } else {
+            put(w, q, 1)
+        }
+        .expect("put");
         assert_eq!(get(w, q, Some(0)), Ok(1));
     }
     // The cells that come next are like those that were used.
@@ -302,7 +307,12 @@ fn queue_model(block: bool, weak: bool, fault: Fault) {
         get(w, q, None)
     });
     let w = &Broken { world: &w, fault };
-    if block { put_block(w, q, 7) } else { put(w, q, 7) }.expect("put");
+    if block {
+        put_block(w, q, 7)
+    } else {
+        put(w, q, 7)
+    }
+    .expect("put");
     assert_eq!(gets.join().expect("no assertion failed"), Ok(7));
 }
 

@@ -77,13 +77,14 @@ use procession_shm::message::Message;
 use procession_shm::object::{self, Kind};
 use procession_shm::queue::{Got, Item, NotGot, NotPut, Queue};
 use procession_shm::semaphore::Semaphore;
-use procession_shm::tag::Tag;
 use procession_shm::{Off, World, class, heap, layout};
 use shuttle::rand::Rng;
 use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex as Plain};
-use structures::{assert_all_is_free, get, in_use, make, make_condition, make_queue, put, put_block};
+use structures::{
+    assert_all_is_free, get, in_use, make, make_condition, make_queue, put, put_block,
+};
 use sync::{AtomicU64, check, check_each_step, spawn, yield_now};
 use world::{Handle, Shared};
 
@@ -1403,27 +1404,25 @@ fn a_death_at_each_step_of_a_queues_end() {
     });
 }
 
-/// A queue is made by one who dies at step n.
+/// A queue is made by one who dies at step n, while another makes one.
 #[test]
 fn a_death_at_each_step_of_a_queues_making() {
-    check_each_step(2, |n| {
+    check_each_step(10, |n| {
         let shared = Shared::new(SIZE, false);
-        let (doomed, undertaker) = (shared.thread(1), shared.thread(2));
-        let made = doomed.ends_at(n, |w| make_queue(w, 0));
-        if made.is_none() {
+        let (w, doomed, undertaker) = (shared.thread(0), shared.thread(1), shared.thread(2));
+        let makes = spawn(move || {
+            let (handle, _) = make_queue(&w, 0);
+            object::unlease(&w, handle, 0);
+        });
+        let died = doomed.ends_at(n, |w| make_queue(w, 0)).is_none();
+        if died {
             undertaker.bury(doomed.owner());
         }
-        // If it was made the lease of its process keeps it.
-        if let Some((handle, _)) = made {
-            object::unlease(&undertaker, handle, 0);
-        }
-        let spectator = shared.spectator();
-        heap::walk(&spectator, |_, class, tag| {
-            let in_use = !matches!(tag, Tag::Free { .. });
-            let kept = made.is_none() && [class::OBJECT, class::SEGMENT].contains(&class);
-            assert!(!in_use || kept, "{class} {tag:?}");
-        });
-        made.is_none()
+        makes.join().expect("no assertion failed");
+        // The end of the process.
+        object::drop_leases(&undertaker, 0);
+        assert_all_is_free(&shared.spectator());
+        died
     });
 }
 

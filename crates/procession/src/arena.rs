@@ -319,7 +319,8 @@ impl Arena {
             let found = match slot::state(seen).1 {
                 State::Live => life::notice_death(self, slot),
                 State::Killed => life::bury(self, slot),
-                State::Vacant | State::Ended => continue,
+                State::Ended => life::see_off(self, slot),
+                State::Vacant => continue,
             };
             if found {
                 return None;
@@ -456,7 +457,7 @@ impl World for Arena {
         ) {
             futex::Woken::Word(Some(index)) if index >= 2 => {
                 // First of all pass the news on: the kernel woke one of us only.
-                life::notice_death(self, watched.slots[index]);
+                life::attend(self, watched.slots[index]);
                 Wake::Look
             }
             futex::Woken::Word(_) => Wake::Look,

@@ -61,6 +61,7 @@ fn take_slot(arena: &Arena) -> Owner {
             continue;
         };
         let at = arena.layout().thread(slot);
+        let before = arena.load(at + slot::word::PROCESS) as u32;
         arena.store(at + slot::word::PROCESS, process as u64);
         arena.store(at + slot::word::TID, process::tid() as u64);
         arena.store(at + slot::word::STATE, state_word(generation, State::Live));
@@ -79,6 +80,10 @@ fn take_slot(arena: &Arena) -> Owner {
         arena.tell_death();
         if let Some(dead) = dead {
             attend(arena, dead);
+        }
+        // The thread that had the slot ended, and perhaps its process with it.
+        if generation > 1 && before != process {
+            program::recover_if_gone(arena, before);
         }
         return owner;
     }
@@ -117,7 +122,7 @@ fn is_left_behind(arena: &Arena, slot: u32) -> bool {
 }
 
 /// Sees to a slot that may have been left behind.
-fn attend(arena: &Arena, slot: u32) {
+pub(crate) fn attend(arena: &Arena, slot: u32) {
     match slot::state(arena.load(arena.layout().thread(slot) + slot::word::STATE)).1 {
         State::Live => {
             notice_death(arena, slot);
@@ -125,12 +130,34 @@ fn attend(arena: &Arena, slot: u32) {
         State::Killed => {
             bury(arena, slot);
         }
-        // Its process exited while the thread was amid an operation.
-        State::Vacant | State::Ended if recover::is_needed(arena, slot) => {
-            bury(arena, slot);
+        State::Ended => {
+            see_off(arena, slot);
         }
-        State::Vacant | State::Ended => {}
+        State::Vacant => {}
     }
+}
+
+/// Sees off a thread that said that it ends: once it has ended, its slot is vacant, and if it was the last of its
+/// process, what that had is given back. Says whether the slot became vacant.
+pub(crate) fn see_off(arena: &Arena, slot: u32) -> bool {
+    let at = arena.layout().thread(slot);
+    let seen = arena.load(at + slot::word::STATE);
+    let process = arena.load(at + slot::word::PROCESS) as u32;
+    let (generation, state) = slot::state(seen);
+    let died = LifeWord::says_died(arena.life(slot).word().load(Ordering::Acquire));
+    if state != State::Ended || !died {
+        return false;
+    }
+    // Its process exited while the thread was amid an operation.
+    if recover::is_needed(arena, slot) {
+        return bury(arena, slot);
+    }
+    let vacant = state_word(generation, State::Vacant);
+    let mine = arena.cas(at + slot::word::STATE, seen, vacant).is_ok();
+    if mine {
+        program::recover_if_gone(arena, process);
+    }
+    mine
 }
 
 /// What became of an owner.

@@ -123,7 +123,9 @@ impl<T: DeserializeOwned> Receiver<T> {
 
 impl<T> Serialize for End<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        (&self.queue, &self.token, self.peer.id, self.peer.generation).serialize(serializer)
+        let token = self.token.as_ref();
+        let token = token.expect("an end has its token until it is dropped");
+        (&self.queue, token, self.peer.id, self.peer.generation).serialize(serializer)
     }
 }
 

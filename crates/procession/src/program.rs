@@ -277,8 +277,9 @@ pub fn recover_if_gone(arena: &Arena, index: u32) {
     };
     if gone {
         life::look_round(arena);
-        if !life::has_threads(arena, index) {
-            recover::recover_process(arena, index);
+        if !life::has_threads(arena, index) && recover::recover_process(arena, index) {
+            // What only it had is no more: the other ends of its pipes look.
+            arena.tell_death();
         }
     }
 }

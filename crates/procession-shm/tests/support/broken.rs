@@ -1,5 +1,6 @@
 //! Planted bugs: a world that does one thing wrong, for the shipping structures to stand on. A
 //! model that does not notice is no model.
+#![allow(dead_code, reason = "each test uses a part of it")]
 
 use procession_shm::layout::Layout;
 use procession_shm::{Fate, Off, Owner, Wake, World};

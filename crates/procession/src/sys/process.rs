@@ -22,27 +22,51 @@ pub fn pidfd(pid: u32) -> io::Result<OwnedFd> {
     rustix::process::pidfd_open(pid, PidfdFlags::empty())
 }
 
-/// When the kernel started a process, and whether it is a zombie by now.
-fn stat(pid: u32) -> Option<(u64, bool)> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+/// When the kernel started a task, and whether it runs its last kernel code or is a zombie by now (proc_pid_stat(5)).
+fn stat(path: &str) -> Option<(u64, bool)> {
+    // PF_EXITING: set before the kernel marks the life words.
+    const EXITING: u64 = 4;
+    let stat = std::fs::read_to_string(format!("{path}/stat")).ok()?;
     // The name, second field, may hold anything but ends at the last parenthesis.
     let mut fields = stat[stat.rfind(')')? + 1..].split_whitespace();
     let state = fields.next()?;
-    Some((fields.nth(18)?.parse().ok()?, matches!(state, "Z" | "X")))
+    let flags: u64 = fields.nth(5)?.parse().ok()?;
+    let start = fields.nth(12)?.parse().ok()?;
+    Some((start, matches!(state, "Z" | "X") || flags & EXITING != 0))
+}
+
+/// Whether a task comes back from the kernel no more: it ends, or SIGKILL is on its way to it.
+fn is_ending(path: &str) -> bool {
+    let killed = || {
+        let status = std::fs::read_to_string(format!("{path}/status")).ok()?;
+        let pending = status.lines().find_map(|line| line.strip_prefix("SigPnd:"));
+        let pending = u64::from_str_radix(pending?.trim(), 16).ok()?;
+        Some(pending & 1 << (libc::SIGKILL - 1) != 0)
+    };
+    stat(path).is_none_or(|(_, ending)| ending) || killed().unwrap_or(true)
 }
 
 /// When the kernel started this process, in its own unit; 0 where /proc can't be read.
 pub fn start_time(pid: u32) -> u64 {
-    stat(pid).map_or(0, |(start, _)| start)
+    stat(&format!("/proc/{pid}")).map_or(0, |(start, _)| start)
 }
 
-/// Whether the process that had this pid and start time is no more.
+/// Whether the process that had this pid and start time is no more, or all its threads are about to end.
 pub fn is_gone(pid: u32, start: u64) -> bool {
     let Some(known) = Pid::from_raw(pid as i32) else {
         return false;
     };
-    match stat(pid) {
-        Some((now, zombie)) => zombie || start != 0 && now != start,
+    match stat(&format!("/proc/{pid}")) {
+        Some((now, _)) if start != 0 && now != start => true,
+        // The first thread may have ended alone.
+        Some((_, ending)) => {
+            ending
+                && std::fs::read_dir(format!("/proc/{pid}/task")).is_ok_and(|tasks| {
+                    tasks
+                        .flatten()
+                        .all(|task| is_ending(&task.path().to_string_lossy()))
+                })
+        }
         None => rustix::process::test_kill_process(known) == Err(Errno::SRCH),
     }
 }
