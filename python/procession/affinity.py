@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable
-from typing import Optional
+from typing import Any, Optional
 
 
 def get_affinity() -> set[int]:
@@ -20,7 +20,7 @@ def set_affinity(cpus: Iterable[int]) -> None:
 
 def checked(cpus: Iterable[int]) -> frozenset[int]:
     """The processors as a set; TypeError or ValueError if they can't be."""
-    chosen = frozenset(cpus)
+    chosen: frozenset[Any] = frozenset(cpus)
     for cpu in chosen:
         if not isinstance(cpu, int):
             kind = type(cpu).__name__

@@ -15,6 +15,8 @@ __all__ = ["Connection", "Pipe", "wait"]
 class Connection(connection.Connection):
     """One end of a pipe; the other may be one of the standard library's."""
 
+    _handle: int
+
     def _send_bytes(self, buf: Any) -> None:
         _procession.write_message(self._handle, buf)
 

@@ -14,7 +14,7 @@ METHODS = ("fork", "spawn")
 class Context(context.BaseContext):
     """The words of the package; `Process` is started by this context's method."""
 
-    Process: type[Process] = Process  # type: ignore[assignment]
+    Process: type[Process] = Process
 
     def __init__(self, method: Optional[str] = None) -> None:
         self._method = method
@@ -56,7 +56,7 @@ class Context(context.BaseContext):
         """A queue."""
         return _procession.Queue(maxsize)
 
-    def Pipe(self, duplex: bool = True) -> tuple[Connection, Connection]:  # type: ignore[override]
+    def Pipe(self, duplex: bool = True) -> tuple[Connection, Connection]:
         """Two connected ends."""
         return _pipe(duplex)
 
@@ -64,7 +64,7 @@ class Context(context.BaseContext):
         """The context of a start method; of this one's if None."""
         return self if method is None else get_context(method)
 
-    def get_start_method(self, allow_none: bool = False) -> str:  # type: ignore[override]
+    def get_start_method(self, allow_none: bool = False) -> str:
         """The start method of this context."""
         return self._method or get_start_method()
 

@@ -32,7 +32,7 @@ class Pickler(ForkingPickler):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self.dispatch_table = _REDUCERS  # type: ignore[assignment]
+        self.dispatch_table = _REDUCERS
 
 
 _procession.set_pickler(Pickler)

@@ -54,7 +54,7 @@ class Popen(_Popen):
         """Writes the child's request into an unnamed file: however long, nobody waits for a reader."""
 
         # The standard library's own objects among the arguments ask whether a child is starting.
-        context.set_spawning_popen(self)
+        context.set_spawning_popen(self)  # type: ignore[arg-type]
         try:
             body, handles = _procession.request(record, lambda: _pickled(process_obj))
             head = _pickled((preparation, handles))
@@ -76,9 +76,8 @@ class Popen(_Popen):
         command = _command_line(
             arena=arena, root=root, record=record, mail=mail, parent=os.getpid(), tracker=tracker
         )
-        executable = spawn.get_executable()
-        pid: int = util.spawnv_passfds(executable, command, descriptors)  # type: ignore[attr-defined]
-        return pid
+        executable: Any = spawn.get_executable()  # str or bytes
+        return util.spawnv_passfds(executable, command, descriptors)
 
 
 def _pickled(value: object) -> bytes:
@@ -103,7 +102,5 @@ def _command_line(**arguments: Any) -> list[Any]:
     """The standard library's command line, which others hook, for our own main function."""
     theirs = "from multiprocessing.spawn import spawn_main"
     ours = "from procession.spawn import spawn_main"
-    return [
-        word.replace(theirs, ours) if isinstance(word, str) else word
-        for word in spawn.get_command_line(**arguments)
-    ]
+    words: list[Any] = spawn.get_command_line(**arguments)
+    return [word.replace(theirs, ours) if isinstance(word, str) else word for word in words]

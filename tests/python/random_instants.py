@@ -187,7 +187,9 @@ class Trial:
             victim = self.start(produce, queue)
             got = []
             # Every other time a consumer is at work at the same time.
-            self.until_the_instant(functools.partial(get_if_any, queue, got) if instant % 2 else None)
+            self.until_the_instant(
+                functools.partial(get_if_any, queue, got) if instant % 2 else None
+            )
             self.kill(victim, instant)
             self.inside += self.book.inside()
             rest = self.drain(queue, instant)
@@ -237,7 +239,9 @@ class Trial:
             victim = self.start(consume, queue)
             got = []
             # Every other time another consumer is at work at the same time.
-            self.until_the_instant(functools.partial(get_if_any, queue, got) if instant % 2 else None)
+            self.until_the_instant(
+                functools.partial(get_if_any, queue, got) if instant % 2 else None
+            )
             self.kill(victim, instant)
             self.inside += self.book.inside()
             rest = self.drain(queue, instant)

@@ -135,7 +135,9 @@ def test_set_in_a_signal_handler_ends_the_wait(via):
 
     before = signal.signal(signal.SIGUSR1, handler)
     try:
-        waker = threading.Thread(target=functools.partial(signal_when_asleep, threading.get_native_id()))
+        waker = threading.Thread(
+            target=functools.partial(signal_when_asleep, threading.get_native_id())
+        )
         waker.start()
         assert event.wait(GUARD) is True
         waker.join(GUARD)
@@ -157,7 +159,9 @@ def test_a_signal_handler_that_raises_ends_the_wait():
 
     before = signal.signal(signal.SIGUSR1, handler)
     try:
-        waker = threading.Thread(target=functools.partial(signal_when_asleep, threading.get_native_id()))
+        waker = threading.Thread(
+            target=functools.partial(signal_when_asleep, threading.get_native_id())
+        )
         waker.start()
         with pytest.raises(Enough):
             mp.Event().wait(GUARD)

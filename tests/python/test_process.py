@@ -169,7 +169,12 @@ def test_a_child_may_have_children(ctx, method):
 def test_name_pid_and_daemon(ctx):
     queue = ctx.Queue()
     process = ctx.Process(target=say_who, args=(queue,), name="worker é", daemon=True)
-    assert (process.name, process.pid, process.ident, process.daemon) == ("worker é", None, None, True)
+    assert (process.name, process.pid, process.ident, process.daemon) == (
+        "worker é",
+        None,
+        None,
+        True,
+    )
     process.start()
     pid = process.pid
     assert isinstance(pid, int)
@@ -251,7 +256,9 @@ def test_current_process_of_the_root():
 def say_parent(queue, event):
     parent = mp.parent_process()
     standard = multiprocessing.current_process()
-    queue.put((parent.name, parent.pid, parent.is_alive(), mp.current_process().name, standard.name))
+    queue.put(
+        (parent.name, parent.pid, parent.is_alive(), mp.current_process().name, standard.name)
+    )
     event.wait()
 
 
@@ -381,7 +388,7 @@ def test_sentinel(ctx):
     event = ctx.Event()
     process = ctx.Process(target=wait_for, args=(event,))
     with pytest.raises(ValueError, match="not started"):
-        process.sentinel  # noqa: B018
+        process.sentinel
     process.start()
     sentinel = process.sentinel
     assert multiprocessing.connection.wait([sentinel], timeout=0) == []
@@ -706,7 +713,13 @@ def test_affinity_for_oneself_is_inherited(ctx, method):
 
 @pytest.mark.parametrize(
     ("affinity", "error"),
-    [(3, TypeError), (["0"], TypeError), ([], ValueError), ({-1}, ValueError), ({100_000}, (ValueError, OSError))],
+    [
+        (3, TypeError),
+        (["0"], TypeError),
+        ([], ValueError),
+        ({-1}, ValueError),
+        ({100_000}, (ValueError, OSError)),
+    ],
 )
 def test_wrong_affinity(ctx, affinity, error):
     def make_and_start():
@@ -745,7 +758,11 @@ def test_a_target_that_cannot_be_called_fails_in_the_child(ctx):
 def test_what_does_not_pickle_fails_in_start_under_spawn(where):
     ctx = mp.get_context("spawn")
     thing = lambda: None  # noqa: E731
-    process = ctx.Process(target=thing) if where == "target" else ctx.Process(target=nothing, args=(thing,))
+    process = (
+        ctx.Process(target=thing)
+        if where == "target"
+        else ctx.Process(target=nothing, args=(thing,))
+    )
     with pytest.raises(Exception, match="lambda"):
         process.start()
     assert process not in mp.active_children()
@@ -796,7 +813,8 @@ def test_big_arguments_do_not_make_start_wait(tmp_path):
     # The child stands still before its first line of Python, in sitecustomize: a start that waited for
     # the child to read its 8 MB would never return.
     (tmp_path / "sitecustomize.py").write_text(
-        "import os\nif 'GATE' in os.environ:\n    open(os.environ['GATE']).close()\n", encoding="utf-8"
+        "import os\nif 'GATE' in os.environ:\n    open(os.environ['GATE']).close()\n",
+        encoding="utf-8",
     )
     program = """
         import os

@@ -296,7 +296,9 @@ def test_join_before_draining(ctx):
     process.join(GUARD)
     assert process.exitcode == 0
     assert queue.qsize() == 5
-    assert [queue.get(timeout=GUARD) for _ in range(5)] == [bytes([i]) * 1_000_000 for i in range(5)]
+    assert [queue.get(timeout=GUARD) for _ in range(5)] == [
+        bytes([i]) * 1_000_000 for i in range(5)
+    ]
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -681,13 +683,16 @@ def test_put_in_a_signal_handler_during_put_and_get(maxsize):
         import procession as mp
 
         def handler(*_):
-            global told
-            if told < 2000:
+            global told, busy
+            if told < 2000 and not busy:  # a slow handler may be interrupted by the next
+                busy = True
                 queue.put(("handler", told))
                 told += 1
+                busy = False
 
         if __name__ == "__main__":
             told = put = 0
+            busy = False
             queue = mp.Queue(int(sys.argv[1]))
             signal.signal(signal.SIGALRM, handler)
             signal.setitimer(signal.ITIMER_REAL, 0.0005, 0.0005)

@@ -340,19 +340,21 @@ def test_ended_while_it_starts(method):
         import sys
         import procession as mp
 
-        def child(queue):
+        def child(queue, go):
+            go.wait()
             queue.put("ran")
 
         if __name__ == "__main__":
             ctx = mp.get_context(sys.argv[1])
-            queue = ctx.Queue()
+            queue, go = ctx.Queue(), ctx.Event()
             for _ in range(5):
-                process = ctx.Process(target=child, args=(queue,))
+                process = ctx.Process(target=child, args=(queue, go))
                 process.start()
                 process.kill()
                 process.join()
                 assert process.exitcode == -9, process.exitcode
-            process = ctx.Process(target=child, args=(queue,))
+            go.set()
+            process = ctx.Process(target=child, args=(queue, go))
             process.start()
             process.join()
             print(process.exitcode, queue.get())

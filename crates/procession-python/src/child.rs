@@ -15,6 +15,9 @@ use std::sync::Mutex;
 /// The exit code of a child that somebody else waited for and that left no word of its own.
 const UNKNOWN: i32 = 255;
 
+/// Shared objects as Python carries them: the id and the generation of each.
+type Handles = Vec<(u64, u64)>;
+
 /// A child of this process.
 #[pyclass(frozen, module = "procession")]
 pub struct Child {
@@ -98,7 +101,8 @@ impl Child {
 
     /// Sends a signal; does nothing if the process has ended.
     fn signal(&self, number: i32) -> PyResult<()> {
-        // SAFETY of the raw number: rustix names the common signals only; any number goes to the kernel.
+        // SAFETY: the descriptor is open and no memory is passed. rustix names the common signals only; any number
+        // goes to the kernel.
         let sent = unsafe {
             libc::syscall(libc::SYS_pidfd_send_signal, self.pidfd.as_raw_fd(), number, std::ptr::null::<u8>(), 0)
         };
@@ -150,7 +154,7 @@ pub fn unreserve(record: u32) {
 
 /// Calls `write()`, which pickles something for the child of this record: (what it returned, the shared objects named).
 #[pyfunction]
-pub fn request<'py>(record: u32, write: &Bound<'py, PyAny>) -> PyResult<(Bound<'py, PyAny>, Vec<(u64, u64)>)> {
+pub fn request<'py>(record: u32, write: &Bound<'py, PyAny>) -> PyResult<(Bound<'py, PyAny>, Handles)> {
     let (written, handles) = carrier::to_child(record, || write.call0());
     Ok((written?, handles.iter().map(|handle| (handle.id, handle.generation)).collect()))
 }
@@ -181,7 +185,7 @@ pub fn attach(py: Python<'_>, arena: i32, root: i32, record: u32) -> PyResult<()
 
 /// The child has unpickled all that `request` wrote.
 #[pyfunction]
-pub fn arrived(handles: Vec<(u64, u64)>) {
+pub fn arrived(handles: Handles) {
     let handles: Vec<Handle> = handles.into_iter().map(|(id, generation)| Handle { id, generation }).collect();
     carrier::arrived(&handles);
 }

@@ -85,7 +85,9 @@ fn messages_carry_blocks_and_edges_and_free_them() {
         message.add_edge(1, travels).expect("room");
         q.put(&w, Item::Message(&mut Some(message)), None)
             .expect("put");
-        let (got, summary) = q.get(&w, Some(0), Ok::<_, ()>).ok().expect("an item");
+        let Ok((got, summary)) = q.get(&w, Some(0), Ok::<_, ()>) else {
+            panic!("an item")
+        };
         assert_eq!((summary.kind, summary.len, summary.parts), (3, 1000, 2));
         let Got::Message(got) = got else {
             panic!("a message")

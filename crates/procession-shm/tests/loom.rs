@@ -9,7 +9,7 @@ mod sync {
     pub use loom::thread::{spawn, yield_now};
 
     /// Words that are made at a time.
-    pub const CHUNK: usize = 1;
+    pub const CHUNK: usize = 2;
 
     /// A load of what is known to be the newest value.
     pub fn peek(word: &AtomicU64) -> u64 {

@@ -550,13 +550,13 @@ fn death_of_the_oldest_waiter(n: u64) -> bool {
 
 #[test]
 fn a_death_at_each_step_of_the_oldest_waiter() {
-    check_each_step(600, death_of_the_oldest_waiter);
+    check_each_step(300, death_of_the_oldest_waiter);
 }
 
 /// A notify that saw the oldest alive marks it while it is recovered: the mark passes on.
 #[test]
 fn a_mark_that_comes_during_a_recovery_passes_on() {
-    check(4000, || {
+    check(1500, || {
         let shared = Shared::new(SIZE, false);
         let w = shared.thread(0);
         let (_handle, condition) = make_condition(&w);
@@ -626,7 +626,7 @@ fn death_of_the_youngest_waiter(n: u64) -> bool {
 
 #[test]
 fn a_death_at_each_step_of_the_youngest_waiter() {
-    check_each_step(40, death_of_the_youngest_waiter);
+    check_each_step(20, death_of_the_youngest_waiter);
 }
 
 /// A condition is taken apart by one who dies at step n; its memory is others' at once.
@@ -718,7 +718,7 @@ fn an_edge_used_anew_keeps_only_what_it_names_now() {
 /// One frees an object, a recovery finishes it for him, and the entry is used anew: the new object lives.
 #[test]
 fn an_entry_used_anew_is_not_taken_for_the_dead_object() {
-    check(4000, || {
+    check(2500, || {
         let shared = Shared::new(SIZE, false);
         let (w, other) = (shared.thread(0), shared.thread(1));
         let (old, _) = make(&w, Kind::Lock);
@@ -1309,7 +1309,7 @@ fn with_doom(w: &Handle, fault: &Option<Fault>, q: Queue, work: Work, log: &Plai
 /// The recoverer of a thread that died somewhere in its work dies at step m, and both are recovered.
 #[test]
 fn a_death_at_each_step_of_a_recovery() {
-    check_each_step(60, |m| {
+    check_each_step(30, |m| {
         let works: [(Work, u64); 5] = [
             (puts_two, 0),
             (puts_a_block, 0),
@@ -1335,7 +1335,7 @@ fn planted_queue_that_announces_nothing() {
 /// whenever its sender dies.
 #[test]
 fn a_death_at_each_step_of_sending_an_object() {
-    check_each_step(20, |n| {
+    check_each_step(10, |n| {
         let shared = Shared::new(SIZE, false);
         let (w, doomed, undertaker) = (shared.thread(0), shared.thread(1), shared.thread(2));
         let (_handle, q) = make_queue(&w, 0);
@@ -1378,7 +1378,7 @@ fn a_death_at_each_step_of_sending_an_object() {
 /// A queue is taken apart by one who dies at step n; its memory is another queue's at once.
 #[test]
 fn a_death_at_each_step_of_a_queues_end() {
-    check_each_step(20, |n| {
+    check_each_step(10, |n| {
         let shared = Shared::new(SIZE, false);
         let (w, doomed, undertaker) = (shared.thread(0), shared.thread(1), shared.thread(2));
         let (handle, q) = make_queue(&w, 0);
@@ -1426,35 +1426,36 @@ fn a_death_at_each_step_of_a_queues_making() {
     });
 }
 
-/// The segment that a thread has linked is not freed with it when the one before is another's.
+/// One dies as it links a segment, and is buried when others have long moved on and the segments
+/// before are used anew: what is in use is not freed with the dead one.
 #[test]
-fn a_death_after_linking_a_segment_that_others_have_moved_past() {
-    check(3000, || {
+fn a_late_burial_at_each_step_of_linking_a_segment() {
+    check_each_step(20, |n| {
         let shared = Shared::new(SIZE, false);
         let (w, doomed, undertaker) = (shared.thread(0), shared.thread(1), shared.thread(2));
         let (handle, q) = make_queue(&w, 0);
         (0..3).for_each(|n| put(&w, q, n).expect("put"));
-        let n = 12 + shuttle::rand::thread_rng().gen_range(0..25);
-        let user = spawn(move || {
-            let mut got = Vec::new();
-            for n in 3..12 {
-                put(&w, q, n).expect("put");
-                got.extend(get(&w, q, Some(0)));
-                got.extend(get(&w, q, Some(0)));
-            }
-            (w, got)
-        });
-        let died = doomed.ends_at(n, |w| put(w, q, 100)).is_none();
-        if died {
-            undertaker.bury(doomed.owner());
+        let dead = doomed.owner();
+        let life = spawn(move || doomed.ends_at(n, |w| put(w, q, 100)).is_none());
+        let mut got = Vec::new();
+        for n in 3..6 {
+            got.extend(get(&w, q, Some(0)));
+            put(&w, q, n).expect("put");
         }
-        let (w, mut got) = user.join().expect("no assertion failed");
-        (12..15).for_each(|n| put(&w, q, n).expect("put"));
+        let died = life.join().expect("no assertion failed");
+        // The segment that was left stands behind the one that was linked, which is still in use.
+        got.extend(get(&w, q, Some(0)));
+        put(&w, q, 6).expect("put");
+        if died {
+            undertaker.bury(dead);
+        }
+        (7..12).for_each(|n| put(&w, q, n).expect("put"));
         got.extend(drain(&w, q));
         got.retain(|&value| value != 100);
-        assert_eq!(got, (0..15).collect::<Vec<_>>());
+        assert_eq!(got, (0..12).collect::<Vec<_>>());
         object::unlease(&w, handle, 0);
         assert_all_is_free(&shared.spectator());
+        died
     });
 }
 
@@ -1469,17 +1470,17 @@ macro_rules! ends {
 }
 
 ends! {
-    a_death_at_each_step_of_put: 20, puts_two, 0, End::Killed;
-    a_death_at_each_step_of_put_of_a_block: 20, puts_a_block, 0, End::Killed;
-    a_death_at_each_step_of_put_into_new_segments: 20, puts_four_into_new_segments, 0, End::Killed;
-    a_death_at_each_step_of_a_bounded_put: 20, puts_two, 2, End::Killed;
-    a_death_at_each_step_of_get: 20, gets_two, 0, End::Killed;
-    a_death_at_each_step_of_a_bounded_get: 20, gets_two, 2, End::Killed;
-    a_death_at_each_step_of_a_waiting_get: 20, waits_for_one, 0, End::Killed;
-    a_stop_at_each_step_of_put: 10, puts_two, 0, End::Stopped;
-    a_stop_at_each_step_of_put_of_a_block: 10, puts_a_block, 0, End::Stopped;
-    a_stop_at_each_step_of_put_into_new_segments: 10, puts_four_into_new_segments, 0, End::Stopped;
-    a_stop_at_each_step_of_a_bounded_put: 10, puts_two, 2, End::Stopped;
-    a_stop_at_each_step_of_get: 10, gets_two, 0, End::Stopped;
-    a_stop_at_each_step_of_a_bounded_get: 10, gets_two, 2, End::Stopped;
+    a_death_at_each_step_of_put: 10, puts_two, 0, End::Killed;
+    a_death_at_each_step_of_put_of_a_block: 10, puts_a_block, 0, End::Killed;
+    a_death_at_each_step_of_put_into_new_segments: 10, puts_four_into_new_segments, 0, End::Killed;
+    a_death_at_each_step_of_a_bounded_put: 10, puts_two, 2, End::Killed;
+    a_death_at_each_step_of_get: 10, gets_two, 0, End::Killed;
+    a_death_at_each_step_of_a_bounded_get: 10, gets_two, 2, End::Killed;
+    a_death_at_each_step_of_a_waiting_get: 10, waits_for_one, 0, End::Killed;
+    a_stop_at_each_step_of_put: 6, puts_two, 0, End::Stopped;
+    a_stop_at_each_step_of_put_of_a_block: 6, puts_a_block, 0, End::Stopped;
+    a_stop_at_each_step_of_put_into_new_segments: 6, puts_four_into_new_segments, 0, End::Stopped;
+    a_stop_at_each_step_of_a_bounded_put: 6, puts_two, 2, End::Stopped;
+    a_stop_at_each_step_of_get: 6, gets_two, 0, End::Stopped;
+    a_stop_at_each_step_of_a_bounded_get: 6, gets_two, 2, End::Stopped;
 }

@@ -215,6 +215,8 @@ pub(crate) fn show_up(arena: &Arena, index: u32) -> Result<()> {
 }
 
 fn enter(arena: &Arena, index: u32) {
+    // Without its token the process would count as forked, and take another record.
+    arena.token();
     let at = arena.layout().process(index);
     let pid = process::pid();
     arena.store(at + record::word::START_TIME, process::start_time(pid));

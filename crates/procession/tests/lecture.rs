@@ -368,18 +368,20 @@ fn pipes() -> Outcome {
 
     // Both ways, and the end of a live process that is dropped there.
     let (here, there) = pipe::duplex::<u64, String>()?;
-    let go = Event::new()?;
+    let (dropped, go) = (Event::new()?, Event::new()?);
     let child = Process::spawn(
-        |(there, go): (pipe::Connection<String, u64>, Event)| {
+        |(there, dropped, go): (pipe::Connection<String, u64>, Event, Event)| {
             let n = there.recv().expect("a number comes");
             there.send(&n.to_string()).expect("somebody reads");
             drop(there);
+            dropped.set();
             go.wait();
         },
-        (there, go.clone()),
+        (there, dropped.clone(), go.clone()),
     )?;
     here.send(&12)?;
     assert_eq!(here.recv_timeout(LONG)?, "12");
+    dropped.wait();
     assert_eq!(
         here.recv_timeout(SHORT).map_err(|e| e.kind()),
         Err(Kind::Disconnected)

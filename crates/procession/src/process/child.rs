@@ -144,13 +144,14 @@ fn run(arena: RawFd, root: RawFd, record: u32, mail: RawFd) -> i32 {
     };
     let _ = CURRENT.set((request.name, Some(parent)));
     let function = token::function(request.token);
-    let answer = catch(|| function(&request.arguments));
     let handles: Vec<Handle> = request
         .handles
         .iter()
         .map(|&(id, generation)| Handle { id, generation })
         .collect();
-    carrier::arrived(&handles);
+    // As soon as they are read: an end that the function drops is then closed, though the process lives.
+    let arrived = || carrier::arrived(&handles);
+    let answer = catch(|| function(&request.arguments, &arrived));
     let code = match &answer {
         Answer::Returned(_) => 0,
         Answer::Panicked(_) => 101,

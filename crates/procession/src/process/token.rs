@@ -8,8 +8,8 @@ use crate::error::{Error, Kind, Result};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// Reads the arguments, calls the function, and writes its result.
-pub(crate) type Run = fn(&[u8]) -> Result<Vec<u8>>;
+/// Reads the arguments, says so, calls the function, and writes its result.
+pub(crate) type Run = fn(&[u8], &dyn Fn()) -> Result<Vec<u8>>;
 
 // A static, not a function: it alone has one address, however the crates that use it are compiled.
 static ANCHOR: u8 = 0;
@@ -18,8 +18,13 @@ fn anchor() -> i64 {
     &raw const ANCHOR as usize as i64
 }
 
-fn run<F: Fn(A) -> R + Copy, A: DeserializeOwned, R: Serialize>(bytes: &[u8]) -> Result<Vec<u8>> {
-    let arguments = postcard::from_bytes(bytes).map_err(|e| {
+fn run<F: Fn(A) -> R + Copy, A: DeserializeOwned, R: Serialize>(
+    bytes: &[u8],
+    arguments_read: &dyn Fn(),
+) -> Result<Vec<u8>> {
+    let arguments = postcard::from_bytes(bytes);
+    arguments_read();
+    let arguments = arguments.map_err(|e| {
         Error::new(
             Kind::Serialization,
             format!(

@@ -15,10 +15,15 @@ pub const PROMISED: Duration = Duration::from_secs(2);
 pub type Outcome = Result<(), Box<dyn std::error::Error + Send + Sync>>;
 
 /// A test that fails when it takes longer than `limit`. Its thread is left behind then.
-pub fn trial(name: &'static str, limit: Duration, body: fn() -> Outcome) -> Trial {
-    Trial::test(name, move || {
+pub fn trial(
+    name: impl Into<String>,
+    limit: Duration,
+    body: impl FnOnce() -> Outcome + Send + 'static,
+) -> Trial {
+    let name = name.into();
+    Trial::test(name.clone(), move || {
         let (tell, told) = mpsc::channel();
-        let thread = thread::Builder::new().name(name.to_string());
+        let thread = thread::Builder::new().name(name);
         let thread = thread.spawn(move || {
             let outcome = body();
             let _ = tell.send(());
