@@ -1,4 +1,4 @@
-"""What is measured. Each case is the same code for both libraries, given as contexts of one start method."""
+"""What is measured: each case is the same code for both libraries, which come as contexts."""
 
 import os
 import pickle
@@ -27,7 +27,7 @@ class Case(NamedTuple):
 
     name: str
     prepare: Callable[[Any, int], Measure]
-    """Given a context and a count: what does the work that often and returns the seconds it took."""
+    """Given a context and a count: a function that does the work so often and says the seconds."""
     count: int
     slices: int = 1
     """How many measurements, in turn with the other side's, make a round (their median)."""
@@ -37,7 +37,7 @@ class Case(NamedTuple):
 
 
 class Crew:
-    """Processes that wait for the word to go, do their work and tell when; they stay for all rounds."""
+    """Processes that work when told to and say when they did; they stay for all rounds."""
 
     def __init__(self, ctx: Any, works: Iterable[Callable[[], None]]) -> None:
         self.gates: list[int] = []
@@ -140,9 +140,13 @@ def ping_pong(ctx: Any, count: int) -> Measure:
 
 
 def statement(kind: str, code: str, setup: str = "pass") -> Any:
-    """A case: a statement about `x`, a Lock, Event ..., in a loop whose own time is subtracted."""
+    """A case: a statement about `x`, a Lock, Event ..., in a loop whose own time is subtracted.
+
+    Both sides on one core: two that differ in speed at the moment would decide, not the code.
+    """
 
     def prepare(ctx: Any, count: int) -> Measure:
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
         timer = timeit.Timer(code, setup, globals={"x": getattr(ctx, kind)()})
         empty = timeit.Timer("pass")
         return lambda: timer.timeit(count) - empty.timeit(count)

@@ -1,4 +1,4 @@
-"""Measures procession against the standard library's multiprocessing: same work, interleaved rounds.
+"""Measures procession against the standard library: the same work, interleaved, medians of rounds.
 
 Each library runs in a process of its own (side.py); this one lets them measure in turn.
 """

@@ -1,4 +1,4 @@
-"""Contexts: the package's words with one start method, as the standard library's clients take them."""
+"""Contexts: the package's words with one start method, for the standard library's clients too."""
 
 from multiprocessing import context
 from typing import Any, Callable, Optional

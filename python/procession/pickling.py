@@ -14,7 +14,7 @@ Reducer = Callable[[Any], Any]
 
 
 class _Reducers(dict[type, Reducer]):
-    """What is registered at this moment: a pickler of ours is kept, and must see what comes later."""
+    """What is registered at this moment: a kept pickler must see what is registered later."""
 
     def __missing__(self, kind: type) -> Reducer:
         extra: dict[type, Reducer] = ForkingPickler._extra_reducers  # type: ignore[attr-defined]

@@ -37,7 +37,8 @@ def _run(process_obj: "Process", parent: int) -> None:
     """The child: runs the process and never returns."""
     code = 1
     try:
-        # What the parent registered is for its own end; what is registered from here on is the child's.
+        # What the parent registered is for its own end; what is registered from here on is the
+        # child's.
         atexit._clear()
         try:
             code = process_obj._bootstrap(parent_sentinel=watch_parent(parent))

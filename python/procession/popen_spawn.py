@@ -51,7 +51,7 @@ class Popen(_Popen):
         return fd
 
     def _write(self, record: int, preparation: dict[str, Any], process_obj: "Process") -> int:
-        """Writes the child's request into an unnamed file: however long, nobody waits for a reader."""
+        """Writes the child's request into an unnamed file: however long, no reader is awaited."""
 
         # The standard library's own objects among the arguments ask whether a child is starting.
         context.set_spawning_popen(self)  # type: ignore[arg-type]

@@ -54,7 +54,7 @@ class Process(BaseProcess):
 
 
 class _QuietOnInterrupt:
-    """Calls `run`; Ctrl-C, which all processes of the program get, is reported by the root alone."""
+    """Calls `run`; Ctrl-C, which all processes of the program get, is the root's to report."""
 
     def __init__(self, run: Callable[[], object]) -> None:
         self._run = run

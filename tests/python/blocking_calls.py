@@ -1,4 +1,4 @@
-"""Each call of the package that can wait for ever, ready to do so: what Ctrl-C and the exit must end."""
+"""Each call of the package that can wait for ever, ready to: what Ctrl-C and the exit must end."""
 
 from under_test import mp
 
@@ -116,7 +116,5 @@ class BlockingCalls:
 
 
 BLOCKING_CALLS = [
-    name
-    for name in vars(BlockingCalls)
-    if not name.startswith("_") and name != "start_child"
+    name for name in vars(BlockingCalls) if not name.startswith("_") and name != "start_child"
 ]

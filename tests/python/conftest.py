@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-# The helpers beside this file are plain modules; spawned children inherit sys.path and find them too.
+# The helpers beside this file are plain modules; spawned children inherit sys.path and find them.
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 pytest.register_assert_rewrite("deadline", "processes", "program")
 
@@ -13,8 +13,8 @@ from under_test import METHODS, mp  # noqa: E402
 
 
 def pytest_configure(config):
-    # With --import-mode=importlib a test module is named tests.python.test_x: it is by that name that
-    # a spawned child imports its target.
+    # With --import-mode=importlib a test module is named tests.python.test_x: it is by that name
+    # that a spawned child imports its target.
     sys.path.append(str(config.rootpath))
 
 

@@ -3,7 +3,8 @@
 import os
 import time
 
-# Longer than any step takes on a loaded machine: it ends a test that would hang, it promises nothing.
+# Longer than any step takes on a loaded machine: it ends a test that would hang and promises
+# nothing.
 GUARD = float(os.environ.get("PROCESSION_TEST_GUARD", "30"))
 
 

@@ -1,6 +1,6 @@
 """A program with Process, Queue and Lock that works until somebody kills it.
 
-    python leaking_program.py {fork,spawn}
+python leaking_program.py {fork,spawn}
 """
 
 import sys

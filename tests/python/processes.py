@@ -29,7 +29,7 @@ def wait_stopped(pid):
 
 
 def wait_asleep(pid, tid=None):
-    """Return once the thread (the main one by default) sleeps in the kernel, seen 20 times in a row.
+    """Return once the thread (by default the main one) sleeps in the kernel, 20 looks in a row.
 
     A waiter may spin before it sleeps and may look again now and then, so one look says little.
     """

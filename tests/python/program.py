@@ -1,5 +1,6 @@
 """A whole program under test: a script in an interpreter, a session and a folder of its own."""
 
+import contextlib
 import os
 import re
 import select
@@ -25,8 +26,8 @@ def source_of(text):
 class Program:
     """A running script; leaving the `with` block kills all that is left of it.
 
-    Every process of it has `mark` in its environment, and all are in one session whose process group
-    is the "foreground" one: `interrupt()` is Ctrl-C.
+    Every process of it has `mark` in its environment, and all are in one session whose process
+    group is the "foreground" one: `interrupt()` is Ctrl-C.
     """
 
     def __init__(self, source, *args, env=None, interpreter=(), command=None, stdin=None):
@@ -111,10 +112,8 @@ class Program:
 
     def kill_tree(self):
         """SIGKILL to all at once."""
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
 
     @property
     def stdout(self):

@@ -1,13 +1,15 @@
-"""A program that kills or stops one of its children at random instants, and looks how the rest goes on.
+"""A program that kills or stops one of its children at random instants and looks at the rest.
 
     python random_instants.py {producer,consumer,lock,rlock} {kill,stop} {fork,spawn} COUNT SEED
 
 The victim does nothing but the operation, over and over, and keeps a book in a mapped file: which
-round it began, and which had returned. So the book tells, at each instant, whether the hit fell inside
-the operation, and which items were put, and got, for certain. Prints one JSON object: `instants`,
-`inside` (hits inside the operation: the control), `violations` (each a sentence), `seconds`.
+round it began, and which had returned. So the book tells, at each instant, whether the hit fell
+inside the operation, and which items were put, and got, for certain. Prints one JSON object:
+`instants`, `inside` (hits inside the operation: the control), `violations` (each a sentence),
+`seconds`.
 """
 
+import contextlib
 import functools
 import json
 import mmap
@@ -111,10 +113,8 @@ def hold(lock, path):
 
 
 def get_if_any(queue, got):
-    try:
+    with contextlib.suppress(standard_queue.Empty):
         got.append(queue.get_nowait())
-    except standard_queue.Empty:
-        pass
 
 
 class Trial:
@@ -132,7 +132,7 @@ class Trial:
         self.violations.append(f"instant {instant}: {text}")
 
     def start(self, target, shared, fresh=None):
-        """Start a victim, and return when it is at its first operation, or (as a rule) in the swing."""
+        """Start a victim; return when it is at its first operation or (as a rule) in the swing."""
         fresh = self.random.random() < 0.25 if fresh is None else fresh
         self.book.clear()
         victim = self.ctx.Process(target=target, args=(shared, self.book.path))
@@ -168,7 +168,7 @@ class Trial:
             self.violation("the end", f"exit code {victim.exitcode}")
 
     def drain(self, queue, instant):
-        """All items up to a mark of one's own: another's put and get go on, whoever died or stands."""
+        """All items up to a mark of one's own: others put and get, whoever died or stands."""
         got = []
         try:
             queue.put("mark", timeout=LIMIT)
@@ -309,7 +309,7 @@ class Trial:
                 lock = make()
 
     def hit_while_the_root_tries(self, lock, victim, instant):
-        """Take and release the lock, over and over, until a signal handler of one's own kills the victim."""
+        """Take and release the lock, on and on, until a handler of one's own kills the victim."""
         signal.signal(signal.SIGALRM, lambda *_: os.kill(victim.pid, signal.SIGKILL))
         signal.setitimer(signal.ITIMER_REAL, 1e-6 + self.random.random() * LONGEST)
         deadline = time.monotonic() + LIMIT

@@ -12,7 +12,8 @@ from under_test import METHODS
 
 pytestmark = pytest.mark.timeout(60)
 
-# A child waits too, and gets the signal as the root does: it stays silent, as the report is the root's.
+# A child waits too, and gets the signal as the root does: it stays silent, as the report is the
+# root's.
 INTERRUPTED = """
     import sys
     from blocking_calls import BlockingCalls

@@ -19,8 +19,9 @@ SEED = int(os.environ.get("PROCESSION_SEED", random.randrange(2**32)))
 AT_A_TIME = 8
 # Two seconds after the last kill nothing may be left: that is the promise.
 PROMISED = 2.0
-# The tolerance, for what the rest of the system does meanwhile. A leak of one open file in two programs,
-# or of 64 KiB of shared memory in each (the least that an arena in use has), would be seen.
+# The tolerance, for what the rest of the system does meanwhile. A leak of one open file in two
+# programs, or of 64 KiB of shared memory in each (the least that an arena in use has), would be
+# seen.
 FILES = max(64, PROGRAMS // 2)
 KIBIBYTES = max(4096, 64 * PROGRAMS)
 
@@ -61,7 +62,9 @@ def test_nothing_is_left_of_killed_programs(tmp_path, record_property, capsys):
     # Root alone or whole tree, fork or spawn, in turn; each tenth while it starts.
     plan = [(METHODS[i % 2], ("root", "tree")[i // 2 % 2], i % 10 == 9) for i in range(PROGRAMS)]
     for first in range(0, PROGRAMS, AT_A_TIME):
-        batch = [(start(method, environ), *rest) for method, *rest in plan[first : first + AT_A_TIME]]
+        batch = [
+            (start(method, environ), *rest) for method, *rest in plan[first : first + AT_A_TIME]
+        ]
         for program, _, early in batch:
             if not early:
                 assert program.stdout.readline() == b"works\n", f"it did not start, seed {SEED}"
@@ -86,7 +89,9 @@ def test_nothing_is_left_of_killed_programs(tmp_path, record_property, capsys):
     # Others' names in /dev/shm, files and memory come and go; what leaked would stay.
     eventually(lambda: not names("/dev/shm") - before[2], what="no new name in /dev/shm")
     eventually(lambda: open_files() <= before[0] + FILES, what=f"open files within {FILES}")
-    eventually(lambda: shared_memory() <= before[1] + KIBIBYTES, what=f"Shmem within {KIBIBYTES} KiB")
+    eventually(
+        lambda: shared_memory() <= before[1] + KIBIBYTES, what=f"Shmem within {KIBIBYTES} KiB"
+    )
     said = (
         f"{PROGRAMS} programs, seed {SEED}: open files {before[0]} -> {open_files()}, "
         f"Shmem {before[1]} -> {shared_memory()} KiB"

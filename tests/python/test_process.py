@@ -203,7 +203,7 @@ def test_default_names(method):
             mp.set_start_method(sys.argv[1])
             queue = mp.Queue()
             print(mp.current_process().name)
-            one, two = mp.Process(target=child, args=(queue,)), mp.Process(target=child, args=(queue,))
+            one, two = (mp.Process(target=child, args=(queue,)) for _ in range(2))
             print(one.name, two.name)
             for process in one, two:
                 process.start()
@@ -446,7 +446,7 @@ def test_only_the_parent_may_join():
         (leave_hard, (9,), 9),
         (fail, (), 1),
         (os.kill, ("self", signal.SIGTERM), -signal.SIGTERM),
-        (os.abort, (), -signal.SIGABRT),
+        (os.kill, ("self", signal.SIGUSR1), -signal.SIGUSR1),
     ],
     ids=lambda value: getattr(value, "__name__", None) or str(value),
 )
@@ -810,8 +810,8 @@ def test_arguments_that_the_starter_dropped_live_on(ctx):
 
 
 def test_big_arguments_do_not_make_start_wait(tmp_path):
-    # The child stands still before its first line of Python, in sitecustomize: a start that waited for
-    # the child to read its 8 MB would never return.
+    # The child stands still before its first line of Python, in sitecustomize: a start that waited
+    # for the child to read its 8 MB would never return.
     (tmp_path / "sitecustomize.py").write_text(
         "import os\nif 'GATE' in os.environ:\n    open(os.environ['GATE']).close()\n",
         encoding="utf-8",

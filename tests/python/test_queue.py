@@ -136,7 +136,7 @@ def test_full(ctx):
 def test_empty(ctx):
     queue = ctx.Queue()
     for get in (
-        lambda: queue.get_nowait(),
+        queue.get_nowait,
         lambda: queue.get(False),
         lambda: queue.get(block=False, timeout=GUARD),
         lambda: queue.get(True, 0),

@@ -56,7 +56,8 @@ def test_set_start_method_once():
     program = """
         import procession as mp
 
-        for method, options in ("spawn", {}), ("fork", {}), ("spawn", {}), ("fork", {"force": True}):
+        calls = ("spawn", {}), ("fork", {}), ("spawn", {}), ("fork", {"force": True})
+        for method, options in calls:
             try:
                 mp.set_start_method(method, **options)
             except RuntimeError as error:
@@ -140,8 +141,8 @@ def test_run_by_minus_m_module(method, tmp_path):
     assert run_program("", method, command=["-m", "the_module"], env=env).lines == SAID[method]
 
 
-# A package, a folder and an archive are run by their __main__, which no other process can import by a
-# name of its own: what it starts stands in modules beside it.
+# A package, a folder and an archive are run by their __main__, which no other process can import by
+# a name of its own: what it starts stands in modules beside it.
 FOLDER_MAIN = """
     import sys
     import procession as mp
@@ -282,8 +283,8 @@ def test_a_child_finds_the_parents_surroundings(method, tmp_path):
         import procession as mp
 
         def around():
-            return (sys.argv, sys.path[-1], os.getcwd(), os.environ["SURROUNDINGS"], sys.flags.dev_mode,
-                    sys.warnoptions)
+            return (sys.argv, sys.path[-1], os.getcwd(), os.environ["SURROUNDINGS"],
+                    sys.flags.dev_mode, sys.warnoptions)
 
         def child(queue):
             queue.put(around())

@@ -32,16 +32,25 @@ impl Barrier {
         if parties < 1 {
             return Err(PyValueError::new_err("parties must be > 0"));
         }
-        let barrier =
-            delivered_or(py, runtime::Barrier::from_object, || runtime::Barrier::new(parties.unsigned_abs()))?;
-        Ok(Self { barrier, action, timeout })
+        let barrier = delivered_or(py, runtime::Barrier::from_object, || {
+            runtime::Barrier::new(parties.unsigned_abs())
+        })?;
+        Ok(Self {
+            barrier,
+            action,
+            timeout,
+        })
     }
 
     /// Waits until all have arrived; returns which arrival this was, 0 to parties - 1.
     #[pyo3(signature = (timeout = None))]
     fn wait(&self, py: Python<'_>, timeout: Option<Bound<'_, PyAny>>) -> PyResult<u64> {
         let timeout = timeout.filter(|timeout| !timeout.is_none());
-        let until = deadline(timeout.as_ref().or(self.timeout.as_ref().map(|timeout| timeout.bind(py))))?;
+        let until = deadline(
+            timeout
+                .as_ref()
+                .or(self.timeout.as_ref().map(|timeout| timeout.bind(py))),
+        )?;
         // Who leaves by an exception of his own breaks it for the others.
         let leaving = |error| {
             self.barrier.abort();
@@ -54,7 +63,9 @@ impl Barrier {
                     Err(error) if error.kind() != runtime::Kind::Interrupted => Ok(Err(error)),
                     done => done.map(Ok),
                 });
-                passed.map_err(leaving)?.map_err(|error| to_python(py, &error))?;
+                passed
+                    .map_err(leaving)?
+                    .map_err(|error| to_python(py, &error))?;
                 Ok(index)
             }
             Arrival::Last { index } => {
@@ -102,13 +113,18 @@ impl Barrier {
         Ok(if barrier.is_broken() {
             format!("<{name} at {at:p}: broken>")
         } else {
-            format!("<{name} at {at:p}: waiters={}/{}>", barrier.waiting(), barrier.parties())
+            format!(
+                "<{name} at {at:p}: waiters={}/{}>",
+                barrier.waiting(),
+                barrier.parties()
+            )
         })
     }
 
     fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyTuple>> {
         let this = slf.get();
-        let arguments = (this.barrier.parties(), &this.action, &this.timeout).into_pyobject(slf.py())?;
+        let arguments =
+            (this.barrier.parties(), &this.action, &this.timeout).into_pyobject(slf.py())?;
         rebuild::reduce(slf.as_any(), "Barrier", this.barrier.object(), arguments)
     }
 }

@@ -8,13 +8,23 @@ use std::time::Duration;
 
 /// The moment until which a call may wait: `None` is for ever, a negative time is no time.
 pub fn deadline(timeout: Option<&Bound<'_, PyAny>>) -> PyResult<Option<u64>> {
-    let Some(timeout) = timeout.filter(|timeout| !timeout.is_none()) else { return Ok(None) };
+    let Some(timeout) = timeout.filter(|timeout| !timeout.is_none()) else {
+        return Ok(None);
+    };
     let seconds: f64 = timeout.extract().map_err(|_| {
-        let kind = timeout.get_type().name().map(|name| name.to_string()).unwrap_or_default();
-        PyTypeError::new_err(format!("timeout must be a number of seconds or None, not {kind}"))
+        let kind = timeout
+            .get_type()
+            .name()
+            .map(|name| name.to_string())
+            .unwrap_or_default();
+        PyTypeError::new_err(format!(
+            "timeout must be a number of seconds or None, not {kind}"
+        ))
     })?;
     if seconds.is_nan() {
-        return Err(pyo3::exceptions::PyValueError::new_err("timeout must be a number of seconds, not NaN"));
+        return Err(pyo3::exceptions::PyValueError::new_err(
+            "timeout must be a number of seconds, not NaN",
+        ));
     }
     // What no clock can count waits for ever.
     let duration = Duration::try_from_secs_f64(seconds.max(0.0)).ok();
@@ -29,7 +39,10 @@ pub fn block_until(block: bool, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<
 }
 
 /// Calls with the interpreter released, again and again until no signal interrupts; a handler that raises ends it.
-pub fn released<T: Send>(py: Python<'_>, mut call: impl FnMut() -> Result<T> + Send) -> PyResult<T> {
+pub fn released<T: Send>(
+    py: Python<'_>,
+    mut call: impl FnMut() -> Result<T> + Send,
+) -> PyResult<T> {
     loop {
         match py.detach(&mut call) {
             Err(error) if error.kind() == Kind::Interrupted => py.check_signals()?,

@@ -24,15 +24,27 @@ impl Buffer {
         self.view.as_ptr().1
     }
 
-    unsafe fn __getbuffer__(slf: Bound<'_, Self>, view: *mut ffi::Py_buffer, flags: c_int) -> PyResult<()> {
+    unsafe fn __getbuffer__(
+        slf: Bound<'_, Self>,
+        view: *mut ffi::Py_buffer,
+        flags: c_int,
+    ) -> PyResult<()> {
         let (at, len) = slf.get().view.as_ptr();
         // SAFETY: Python gives a valid Py_buffer; the memory is the view's until it is dropped, and the
         // Py_buffer holds a reference to this object, which owns the view.
         let failed = unsafe {
-            ffi::PyBuffer_FillInfo(view, slf.as_ptr(), at.cast(), len as ffi::Py_ssize_t, 0, flags)
+            ffi::PyBuffer_FillInfo(
+                view,
+                slf.as_ptr(),
+                at.cast(),
+                len as ffi::Py_ssize_t,
+                0,
+                flags,
+            )
         };
         if failed != 0 {
-            return Err(PyErr::take(slf.py()).unwrap_or_else(|| PyBufferError::new_err("the buffer can't be shown")));
+            return Err(PyErr::take(slf.py())
+                .unwrap_or_else(|| PyBufferError::new_err("the buffer can't be shown")));
         }
         Ok(())
     }

@@ -31,18 +31,35 @@ pub struct Child {
 
 impl Child {
     fn new(arena: &Arena, pid: u32, record: Option<u32>) -> Result<Self> {
-        let pidfd = sys::pidfd(pid)
-            .map_err(|error| Error::new(Kind::System, format!("opening process {pid}: {}", std::io::Error::from(error))))?;
+        let pidfd = sys::pidfd(pid).map_err(|error| {
+            Error::new(
+                Kind::System,
+                format!("opening process {pid}: {}", std::io::Error::from(error)),
+            )
+        })?;
         let record = record.unwrap_or(u32::MAX);
         if record != u32::MAX {
             program::set_pid(arena, record, pid);
         }
-        let generation = if record == u32::MAX { 0 } else { program::generation(arena, record) };
-        Ok(Self { pid, pidfd, record, generation, returncode: Mutex::new(None) })
+        let generation = if record == u32::MAX {
+            0
+        } else {
+            program::generation(arena, record)
+        };
+        Ok(Self {
+            pid,
+            pidfd,
+            record,
+            generation,
+            returncode: Mutex::new(None),
+        })
     }
 
     fn known(&self) -> Option<i32> {
-        *self.returncode.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        *self
+            .returncode
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
     /// Whether it ended by the deadline; its exit code is known then.
@@ -58,19 +75,27 @@ impl Child {
             Ok(true) => Ok(Some(self.reap())),
             Ok(false) => Ok(None),
             Err(Errno::INTR) => Err(Error::new(Kind::Interrupted, "a signal came")),
-            Err(error) => Err(Error::new(Kind::System, std::io::Error::from(error).to_string())),
+            Err(error) => Err(Error::new(
+                Kind::System,
+                std::io::Error::from(error).to_string(),
+            )),
         }
     }
 
     fn reap(&self) -> i32 {
-        let mut returncode = self.returncode.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut returncode = self
+            .returncode
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
         if let Some(code) = *returncode {
             return code;
         }
         let arena = Arena::existing().filter(|_| self.record != u32::MAX);
         let code = match sys::reap(self.pidfd.as_fd()) {
             Ok(Some(code)) => code,
-            _ => arena.and_then(|arena| program::exit_code(arena, self.record, self.generation)).unwrap_or(UNKNOWN),
+            _ => arena
+                .and_then(|arena| program::exit_code(arena, self.record, self.generation))
+                .unwrap_or(UNKNOWN),
         };
         *returncode = Some(code);
         if let Some(arena) = arena {
@@ -104,7 +129,13 @@ impl Child {
         // SAFETY: the descriptor is open and no memory is passed. rustix names the common signals only; any number
         // goes to the kernel.
         let sent = unsafe {
-            libc::syscall(libc::SYS_pidfd_send_signal, self.pidfd.as_raw_fd(), number, std::ptr::null::<u8>(), 0)
+            libc::syscall(
+                libc::SYS_pidfd_send_signal,
+                self.pidfd.as_raw_fd(),
+                number,
+                std::ptr::null::<u8>(),
+                0,
+            )
         };
         let error = std::io::Error::last_os_error();
         if sent != 0 && error.raw_os_error() != Some(libc::ESRCH) {
@@ -128,7 +159,10 @@ pub fn fork(py: Python<'_>) -> PyResult<(u32, Option<Child>)> {
     let record = program::take_child_record();
     match forked {
         Ok(0) => Ok((0, None)),
-        Ok(pid) => Ok((pid, Some(Child::new(arena, pid, record).map_err(|error| to_python(py, &error))?))),
+        Ok(pid) => Ok((
+            pid,
+            Some(Child::new(arena, pid, record).map_err(|error| to_python(py, &error))?),
+        )),
         Err(error) => {
             if let Some(record) = record {
                 program::unreserve(arena, record);
@@ -141,7 +175,9 @@ pub fn fork(py: Python<'_>) -> PyResult<(u32, Option<Child>)> {
 /// Reserves the record of a child that is to be started.
 #[pyfunction]
 pub fn reserve(py: Python<'_>) -> PyResult<u32> {
-    Arena::get().and_then(program::reserve).map_err(|error| to_python(py, &error))
+    Arena::get()
+        .and_then(program::reserve)
+        .map_err(|error| to_python(py, &error))
 }
 
 /// Gives a record up whose child was not started.
@@ -154,9 +190,18 @@ pub fn unreserve(record: u32) {
 
 /// Calls `write()`, which pickles something for the child of this record: (what it returned, the shared objects named).
 #[pyfunction]
-pub fn request<'py>(record: u32, write: &Bound<'py, PyAny>) -> PyResult<(Bound<'py, PyAny>, Handles)> {
+pub fn request<'py>(
+    record: u32,
+    write: &Bound<'py, PyAny>,
+) -> PyResult<(Bound<'py, PyAny>, Handles)> {
     let (written, handles) = carrier::to_child(record, || write.call0());
-    Ok((written?, handles.iter().map(|handle| (handle.id, handle.generation)).collect()))
+    Ok((
+        written?,
+        handles
+            .iter()
+            .map(|handle| (handle.id, handle.generation))
+            .collect(),
+    ))
 }
 
 /// The descriptors that a child needs: the arena's, and the one by which it ends with the program.
@@ -180,13 +225,18 @@ pub fn attach(py: Python<'_>, arena: i32, root: i32, record: u32) -> PyResult<()
     // SAFETY: the starter passed this descriptor to this process, for this use only.
     let file = unsafe { OwnedFd::from_raw_fd(arena) };
     let _ = rustix::io::fcntl_setfd(&file, rustix::io::FdFlags::CLOEXEC);
-    Arena::attach(file, root, record).map(drop).map_err(|error| to_python(py, &error))
+    Arena::attach(file, root, record)
+        .map(drop)
+        .map_err(|error| to_python(py, &error))
 }
 
 /// The child has unpickled all that `request` wrote.
 #[pyfunction]
 pub fn arrived(handles: Handles) {
-    let handles: Vec<Handle> = handles.into_iter().map(|(id, generation)| Handle { id, generation }).collect();
+    let handles: Vec<Handle> = handles
+        .into_iter()
+        .map(|(id, generation)| Handle { id, generation })
+        .collect();
     carrier::arrived(&handles);
 }
 

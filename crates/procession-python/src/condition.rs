@@ -19,7 +19,11 @@ pub struct Condition {
 
 impl Condition {
     fn held(&self, sentence: &'static str) -> PyResult<()> {
-        if self.condition.guarding().is_held() { Ok(()) } else { Err(PyAssertionError::new_err(sentence)) }
+        if self.condition.guarding().is_held() {
+            Ok(())
+        } else {
+            Err(PyAssertionError::new_err(sentence))
+        }
     }
 }
 
@@ -27,7 +31,11 @@ impl Condition {
 impl Condition {
     #[new]
     #[pyo3(signature = (lock = None, *, ctx = None))]
-    fn new(py: Python<'_>, lock: Option<Bound<'_, PyAny>>, ctx: Option<Bound<'_, PyAny>>) -> PyResult<Self> {
+    fn new(
+        py: Python<'_>,
+        lock: Option<Bound<'_, PyAny>>,
+        ctx: Option<Bound<'_, PyAny>>,
+    ) -> PyResult<Self> {
         drop(ctx);
         let lock = match lock.filter(|lock| !lock.is_none()) {
             Some(lock) => lock,
@@ -39,7 +47,9 @@ impl Condition {
             Guarding::Reentrant(reentrant.get().runtime().clone())
         } else {
             let kind = lock.get_type().name()?;
-            return Err(PyTypeError::new_err(format!("a condition needs a Lock or RLock of procession, not {kind}")));
+            return Err(PyTypeError::new_err(format!(
+                "a condition needs a Lock or RLock of procession, not {kind}"
+            )));
         };
         let found = guarding.clone();
         let condition = delivered_or(
@@ -47,7 +57,10 @@ impl Condition {
             |object| runtime::Condition::from_parts(object, found),
             || runtime::Condition::with_lock(guarding),
         )?;
-        Ok(Self { condition, lock: lock.unbind() })
+        Ok(Self {
+            condition,
+            lock: lock.unbind(),
+        })
     }
 
     /// Acquires the condition's lock.
@@ -71,10 +84,14 @@ impl Condition {
     fn wait(&self, py: Python<'_>, timeout: Option<Bound<'_, PyAny>>) -> PyResult<bool> {
         self.held("must acquire() condition before using wait()")?;
         let until = deadline(timeout.as_ref())?;
-        let mut waiting = self.condition.enter().map_err(|error| to_python(py, &error))?;
+        let mut waiting = self
+            .condition
+            .enter()
+            .map_err(|error| to_python(py, &error))?;
         let notified = released(py, || waiting.wait(until));
         // The lock is acquired again whatever happened, as `with` expects it.
-        py.detach(|| waiting.leave()).map_err(|error| to_python(py, &error))?;
+        py.detach(|| waiting.leave())
+            .map_err(|error| to_python(py, &error))?;
         notified
     }
 
@@ -104,13 +121,19 @@ impl Condition {
     fn notify(&self, py: Python<'_>, n: i64) -> PyResult<()> {
         self.held("lock is not owned")?;
         let count = u64::try_from(n).unwrap_or(0);
-        self.condition.notify(count).map(drop).map_err(|error| to_python(py, &error))
+        self.condition
+            .notify(count)
+            .map(drop)
+            .map_err(|error| to_python(py, &error))
     }
 
     /// Lets all waiters go.
     fn notify_all(&self, py: Python<'_>) -> PyResult<()> {
         self.held("lock is not owned")?;
-        self.condition.notify_all().map(drop).map_err(|error| to_python(py, &error))
+        self.condition
+            .notify_all()
+            .map(drop)
+            .map_err(|error| to_python(py, &error))
     }
 
     fn __enter__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
@@ -135,6 +158,11 @@ impl Condition {
     fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyTuple>> {
         let this = slf.get();
         let arguments = PyTuple::new(slf.py(), [this.lock.bind(slf.py())])?;
-        rebuild::reduce(slf.as_any(), "Condition", this.condition.object(), arguments)
+        rebuild::reduce(
+            slf.as_any(),
+            "Condition",
+            this.condition.object(),
+            arguments,
+        )
     }
 }

@@ -37,10 +37,14 @@ pub fn poll(py: Python<'_>, fd: i32, timeout: Option<Bound<'_, PyAny>>) -> PyRes
     let fd = borrowed(fd)?;
     let until = deadline(timeout.as_ref())?;
     released(py, || {
-        let left = time::left(until)
-            .map(|left| Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() });
+        let left = time::left(until).map(|left| Timespec {
+            tv_sec: left.as_secs() as i64,
+            tv_nsec: left.subsec_nanos().into(),
+        });
         let mut fds = [PollFd::new(&fd, PollFlags::IN)];
-        rustix::event::poll(&mut fds, left.as_ref()).map(|ready| ready > 0).map_err(system)
+        rustix::event::poll(&mut fds, left.as_ref())
+            .map(|ready| ready > 0)
+            .map_err(system)
     })
 }
 
@@ -88,7 +92,9 @@ pub fn write_message(py: Python<'_>, fd: i32, data: &Bound<'_, PyAny>) -> PyResu
     while done < header.len() + len {
         let head = &header[done.min(header.len())..];
         let body = &bytes[done.saturating_sub(header.len())..];
-        done += call(py, fd, PollFlags::OUT, || rustix::io::writev(fd, &[IoSlice::new(head), IoSlice::new(body)]))?;
+        done += call(py, fd, PollFlags::OUT, || {
+            rustix::io::writev(fd, &[IoSlice::new(head), IoSlice::new(body)])
+        })?;
     }
     Ok(())
 }
@@ -96,7 +102,11 @@ pub fn write_message(py: Python<'_>, fd: i32, data: &Bound<'_, PyAny>) -> PyResu
 /// Reads a message; None if it is longer than `maxlength`. EOFError if there is none and never will be.
 #[pyfunction]
 #[pyo3(signature = (fd, maxlength = None))]
-pub fn read_message<'py>(py: Python<'py>, fd: i32, maxlength: Option<u64>) -> PyResult<Option<Bound<'py, PyBytes>>> {
+pub fn read_message<'py>(
+    py: Python<'py>,
+    fd: i32,
+    maxlength: Option<u64>,
+) -> PyResult<Option<Bound<'py, PyBytes>>> {
     let fd = borrowed(fd)?;
     let mut header = [0; 4];
     read_exact(py, fd, &mut header, true)?;
@@ -106,7 +116,8 @@ pub fn read_message<'py>(py: Python<'py>, fd: i32, maxlength: Option<u64>) -> Py
             read_exact(py, fd, &mut long, false)?;
             u64::from_be_bytes(long)
         }
-        len => u64::try_from(len).map_err(|_| PyOSError::new_err(format!("bad message length {len}")))?,
+        len => u64::try_from(len)
+            .map_err(|_| PyOSError::new_err(format!("bad message length {len}")))?,
     };
     if maxlength.is_some_and(|max| len > max) {
         return Ok(None);

@@ -36,10 +36,13 @@ pub fn to_python(py: Python<'_>, error: &Error) -> PyErr {
 
 /// An exception of a module of the standard library.
 fn named(py: Python<'_>, module: &str, name: &str, text: Option<&str>) -> PyErr {
-    let made = py.import(module).and_then(|module| module.getattr(name)).and_then(|class| match text {
-        Some(text) => class.call1((text,)),
-        None => class.call0(),
-    });
+    let made = py
+        .import(module)
+        .and_then(|module| module.getattr(name))
+        .and_then(|class| match text {
+            Some(text) => class.call1((text,)),
+            None => class.call0(),
+        });
     match made {
         Ok(value) => PyErr::from_value(value),
         Err(error) => error,

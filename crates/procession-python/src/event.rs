@@ -18,7 +18,9 @@ impl Event {
     #[pyo3(signature = (*, ctx = None))]
     fn new(py: Python<'_>, ctx: Option<Bound<'_, PyAny>>) -> PyResult<Self> {
         drop(ctx);
-        Ok(Self { event: delivered_or(py, runtime::Event::from_object, runtime::Event::new)? })
+        Ok(Self {
+            event: delivered_or(py, runtime::Event::from_object, runtime::Event::new)?,
+        })
     }
 
     /// Whether it is set.
@@ -47,11 +49,24 @@ impl Event {
     }
 
     fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
-        let state = if slf.get().event.is_set() { "set" } else { "unset" };
-        Ok(format!("<{} at {:p} {state}>", slf.get_type().qualname()?, slf.as_ptr()))
+        let state = if slf.get().event.is_set() {
+            "set"
+        } else {
+            "unset"
+        };
+        Ok(format!(
+            "<{} at {:p} {state}>",
+            slf.get_type().qualname()?,
+            slf.as_ptr()
+        ))
     }
 
     fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyTuple>> {
-        rebuild::reduce(slf.as_any(), "Event", slf.get().event.object(), PyTuple::empty(slf.py()))
+        rebuild::reduce(
+            slf.as_any(),
+            "Event",
+            slf.get().event.object(),
+            PyTuple::empty(slf.py()),
+        )
     }
 }

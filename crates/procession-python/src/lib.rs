@@ -23,7 +23,8 @@ mod module {
     use super::barrier::Barrier;
     #[pymodule_export]
     use super::child::{
-        Child, arrived, attach, child_started, end_process, fork, request, reserve, spawn_descriptors, unreserve,
+        Child, arrived, attach, child_started, end_process, fork, request, reserve,
+        spawn_descriptors, unreserve,
     };
     #[pymodule_export]
     use super::condition::Condition;
@@ -48,10 +49,15 @@ mod module {
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         // The runtime's state is the process's; a second interpreter in it would share locks of one thread.
-        let interpreters = module.py().import("_xxsubinterpreters").or_else(|_| module.py().import("_interpreters"));
+        let interpreters = module
+            .py()
+            .import("_xxsubinterpreters")
+            .or_else(|_| module.py().import("_interpreters"));
         if let Ok(interpreters) = interpreters
-            && let (Ok(current), Ok(main)) =
-                (interpreters.call_method0("get_current"), interpreters.call_method0("get_main"))
+            && let (Ok(current), Ok(main)) = (
+                interpreters.call_method0("get_current"),
+                interpreters.call_method0("get_main"),
+            )
             && !current.eq(main)?
         {
             return Err(pyo3::exceptions::PyImportError::new_err(

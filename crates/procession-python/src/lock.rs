@@ -35,7 +35,12 @@ impl Lock {
 
     /// Acquires the lock; True if it did. Waits for `timeout` seconds at most, for ever if None, not at all unless `block`.
     #[pyo3(signature = (block = true, timeout = None))]
-    fn acquire(&self, py: Python<'_>, block: bool, timeout: Option<Bound<'_, PyAny>>) -> PyResult<bool> {
+    fn acquire(
+        &self,
+        py: Python<'_>,
+        block: bool,
+        timeout: Option<Bound<'_, PyAny>>,
+    ) -> PyResult<bool> {
         // Free, as a rule: then the interpreter is not released.
         let until = block_until(block, timeout.as_ref())?;
         match self.lock.acquire_until(Some(0)) {
@@ -88,7 +93,13 @@ impl Lock {
         self.acquire(py, true, None)
     }
 
-    fn __exit__(&self, py: Python<'_>, _a: Bound<'_, PyAny>, _b: Bound<'_, PyAny>, _c: Bound<'_, PyAny>) -> PyResult<()> {
+    fn __exit__(
+        &self,
+        py: Python<'_>,
+        _a: Bound<'_, PyAny>,
+        _b: Bound<'_, PyAny>,
+        _c: Bound<'_, PyAny>,
+    ) -> PyResult<()> {
         self.release(py)
     }
 
@@ -99,7 +110,12 @@ impl Lock {
     }
 
     fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyTuple>> {
-        rebuild::reduce(slf.as_any(), "Lock", slf.get().lock.object(), PyTuple::empty(slf.py()))
+        rebuild::reduce(
+            slf.as_any(),
+            "Lock",
+            slf.get().lock.object(),
+            PyTuple::empty(slf.py()),
+        )
     }
 }
 
@@ -135,7 +151,12 @@ impl RLock {
 
     /// As Lock.acquire; the holder acquires it at once.
     #[pyo3(signature = (block = true, timeout = None))]
-    fn acquire(&self, py: Python<'_>, block: bool, timeout: Option<Bound<'_, PyAny>>) -> PyResult<bool> {
+    fn acquire(
+        &self,
+        py: Python<'_>,
+        block: bool,
+        timeout: Option<Bound<'_, PyAny>>,
+    ) -> PyResult<bool> {
         let until = block_until(block, timeout.as_ref())?;
         match self.lock.acquire_until(Some(0)) {
             Ok(false) if until != Some(0) => released(py, || self.lock.acquire_until(until)),
@@ -184,7 +205,13 @@ impl RLock {
         self.acquire(py, true, None)
     }
 
-    fn __exit__(&self, py: Python<'_>, _a: Bound<'_, PyAny>, _b: Bound<'_, PyAny>, _c: Bound<'_, PyAny>) -> PyResult<()> {
+    fn __exit__(
+        &self,
+        py: Python<'_>,
+        _a: Bound<'_, PyAny>,
+        _b: Bound<'_, PyAny>,
+        _c: Bound<'_, PyAny>,
+    ) -> PyResult<()> {
         self.release(py)
     }
 
@@ -196,6 +223,11 @@ impl RLock {
     }
 
     fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyTuple>> {
-        rebuild::reduce(slf.as_any(), "RLock", slf.get().lock.object(), PyTuple::empty(slf.py()))
+        rebuild::reduce(
+            slf.as_any(),
+            "RLock",
+            slf.get().lock.object(),
+            PyTuple::empty(slf.py()),
+        )
     }
 }

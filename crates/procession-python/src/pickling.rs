@@ -67,9 +67,19 @@ pub fn set_pickler(py: Python<'_>, class: Py<PyAny>) {
 
 impl Pickler {
     fn new(py: Python<'_>) -> PyResult<Self> {
-        let class = CLASS.get(py).ok_or_else(|| PyRuntimeError::new_err("import procession, not its extension module"))?;
-        let sink = Bound::new(py, Sink { bytes: Vec::new(), buffers: Vec::new() })?;
-        let pickler = class.bind(py).call1((&sink, 5, true, sink.getattr("keep")?))?;
+        let class = CLASS.get(py).ok_or_else(|| {
+            PyRuntimeError::new_err("import procession, not its extension module")
+        })?;
+        let sink = Bound::new(
+            py,
+            Sink {
+                bytes: Vec::new(),
+                buffers: Vec::new(),
+            },
+        )?;
+        let pickler = class
+            .bind(py)
+            .call1((&sink, 5, true, sink.getattr("keep")?))?;
         Ok(Self {
             sink: sink.unbind(),
             dump: pickler.getattr("dump")?.unbind(),
@@ -96,17 +106,29 @@ pub fn dumps(object: &Bound<'_, PyAny>) -> PyResult<Pickled> {
     // After an error pickler and sink hold half of something: neither is kept.
     dumped?;
     let mut sink = pickler.sink.borrow_mut(py);
-    let (bytes, buffers) = (std::mem::take(&mut sink.bytes), std::mem::take(&mut sink.buffers));
+    let (bytes, buffers) = (
+        std::mem::take(&mut sink.bytes),
+        std::mem::take(&mut sink.buffers),
+    );
     drop(sink);
     pickler.clear.call0(py)?;
     KEPT.with_borrow_mut(|kept| *kept = Some(pickler));
-    Ok(Pickled { bytes, buffers, handles })
+    Ok(Pickled {
+        bytes,
+        buffers,
+        handles,
+    })
 }
 
 /// Unpickles from an object that has the bytes, and the buffers that were left out.
-pub fn loads<'py>(bytes: &Bound<'py, PyAny>, buffers: Option<Bound<'py, PyList>>) -> PyResult<Bound<'py, PyAny>> {
+pub fn loads<'py>(
+    bytes: &Bound<'py, PyAny>,
+    buffers: Option<Bound<'py, PyList>>,
+) -> PyResult<Bound<'py, PyAny>> {
     let py = bytes.py();
-    let loads = LOADS.get_or_try_init(py, || -> PyResult<_> { Ok(py.import("_pickle")?.getattr("loads")?.unbind()) })?;
+    let loads = LOADS.get_or_try_init(py, || -> PyResult<_> {
+        Ok(py.import("_pickle")?.getattr("loads")?.unbind())
+    })?;
     match buffers {
         None => loads.bind(py).call1((bytes,)),
         Some(buffers) => {

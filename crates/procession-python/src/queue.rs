@@ -45,12 +45,21 @@ pub struct Queue {
 impl Queue {
     fn open(slf: &Bound<'_, Self>) -> PyResult<()> {
         if slf.get().closed.load(Ordering::Relaxed) {
-            return Err(PyValueError::new_err(format!("Queue {} is closed", slf.repr()?)));
+            return Err(PyValueError::new_err(format!(
+                "Queue {} is closed",
+                slf.repr()?
+            )));
         }
         Ok(())
     }
 
-    fn put_bytes(&self, py: Python<'_>, kind: u8, bytes: &[u8], until: Option<u64>) -> PyResult<()> {
+    fn put_bytes(
+        &self,
+        py: Python<'_>,
+        kind: u8,
+        bytes: &[u8],
+        until: Option<u64>,
+    ) -> PyResult<()> {
         if bytes.len() > INLINE {
             let message = self.message(py, kind, bytes, &[], &[])?;
             return self.put_message(py, message, until);
@@ -72,7 +81,10 @@ impl Queue {
         buffers: &[Py<PyAny>],
     ) -> PyResult<Message<'static, Arena>> {
         let fail = |error: Error| to_python(py, &error);
-        let draft = self.queue.message(kind, bytes.len() as u64, handles, buffers.len() as u64).map_err(fail)?;
+        let draft = self
+            .queue
+            .message(kind, bytes.len() as u64, handles, buffers.len() as u64)
+            .map_err(fail)?;
         if bytes.len() > LONG_COPY {
             py.detach(|| draft.write(bytes));
         } else {
@@ -80,17 +92,29 @@ impl Queue {
         }
         for (index, buffer) in buffers.iter().enumerate() {
             let raw = pickling::raw_bytes(buffer.bind(py))?;
-            let outgoing = Outgoing::new(self.queue.arena(), raw.len_bytes() as u64).map_err(fail)?;
-            let (from, into, len) = (raw.buf_ptr() as usize, outgoing.as_ptr().0 as usize, raw.len_bytes());
+            let outgoing =
+                Outgoing::new(self.queue.arena(), raw.len_bytes() as u64).map_err(fail)?;
+            let (from, into, len) = (
+                raw.buf_ptr() as usize,
+                outgoing.as_ptr().0 as usize,
+                raw.len_bytes(),
+            );
             // SAFETY: `raw` holds its `len` bytes; the block of `outgoing` is ours and as long. The bytes may
             // change while they are copied only if the program changes what it puts at that moment.
-            py.detach(|| unsafe { std::ptr::copy_nonoverlapping(from as *const u8, into as *mut u8, len) });
+            py.detach(|| unsafe {
+                std::ptr::copy_nonoverlapping(from as *const u8, into as *mut u8, len)
+            });
             outgoing.send(draft.message(), (handles.len() + index) as u64);
         }
         Ok(draft.into_inner())
     }
 
-    fn put_message(&self, py: Python<'_>, message: Message<'static, Arena>, until: Option<u64>) -> PyResult<()> {
+    fn put_message(
+        &self,
+        py: Python<'_>,
+        message: Message<'static, Arena>,
+        until: Option<u64>,
+    ) -> PyResult<()> {
         let mut message = Some(message);
         match self.queue.put_message(&mut message, Some(0)) {
             Err(error) if error.kind() == Kind::Full && until != Some(0) => {
@@ -121,7 +145,11 @@ impl Queue {
         } else if let Ok(truth) = item.cast_exact::<PyBool>() {
             return self.put_bytes(py, if truth.is_true() { TRUE } else { FALSE }, &[], until);
         }
-        let Pickled { bytes, buffers, handles } = pickling::dumps(item)?;
+        let Pickled {
+            bytes,
+            buffers,
+            handles,
+        } = pickling::dumps(item)?;
         if handles.is_empty() && buffers.is_empty() {
             return self.put_bytes(py, PICKLE, &bytes, until);
         }
@@ -132,7 +160,13 @@ impl Queue {
     fn get_object<'py>(&self, py: Python<'py>, until: Option<u64>) -> PyResult<Bound<'py, PyAny>> {
         let mut ready = Ready::default();
         loop {
-            let fits = |summary| if ready.fits(summary) { Ok(()) } else { Err(summary) };
+            let fits = |summary| {
+                if ready.fits(summary) {
+                    Ok(())
+                } else {
+                    Err(summary)
+                }
+            };
             let taken = match self.queue.get_with(Some(0), fits, || false) {
                 Err(Missed::Failed(error)) if error.kind() == Kind::Empty && until != Some(0) => {
                     released(py, || match self.queue.get_with(until, fits, || false) {
@@ -176,7 +210,10 @@ impl Ready {
             // SAFETY: a bytes object of this length with any content, or null and an exception; it is filled
             // before anybody else sees it.
             let bytes = unsafe {
-                Bound::from_owned_ptr_or_err(py, ffi::PyBytes_FromStringAndSize(std::ptr::null(), len))?
+                Bound::from_owned_ptr_or_err(
+                    py,
+                    ffi::PyBytes_FromStringAndSize(std::ptr::null(), len),
+                )?
             };
             ready.bytes = Some(bytes.cast_into::<PyBytes>()?.unbind());
             ready.len = len as usize;
@@ -184,7 +221,9 @@ impl Ready {
         if summary.parts > 0 {
             let arena = Arena::get().map_err(|error| to_python(py, &error))?;
             for _ in 0..summary.parts {
-                ready.buffers.push(Reserved::new(arena).map_err(|error| to_python(py, &error.into()))?);
+                ready
+                    .buffers
+                    .push(Reserved::new(arena).map_err(|error| to_python(py, &error.into()))?);
             }
         }
         Ok(ready)
@@ -199,11 +238,14 @@ impl Ready {
                 let (at, len) = message.bytes();
                 // SAFETY: the message is ours until it is dropped at the end of this arm, and nobody else
                 // writes into it.
-                let bytes = unsafe { std::slice::from_raw_parts(arena.bytes(at, len), len as usize) };
+                let bytes =
+                    unsafe { std::slice::from_raw_parts(arena.bytes(at, len), len as usize) };
                 if let (BYTES, Some(object)) = (kind, self.bytes) {
                     let into = object.as_bytes(py).as_ptr() as usize;
                     // SAFETY: the object was made for this length, and only we have it.
-                    py.detach(|| unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), into as *mut u8, bytes.len()) });
+                    py.detach(|| unsafe {
+                        std::ptr::copy_nonoverlapping(bytes.as_ptr(), into as *mut u8, bytes.len())
+                    });
                     return Ok(object.into_bound(py).into_any());
                 }
                 if kind != PICKLE {
@@ -219,7 +261,14 @@ impl Ready {
                 // SAFETY: the memory outlives the view: `loads` keeps no reference to what it reads from.
                 let view = unsafe {
                     let start = bytes.as_ptr().cast_mut().cast();
-                    Bound::from_owned_ptr_or_err(py, ffi::PyMemoryView_FromMemory(start, len as ffi::Py_ssize_t, ffi::PyBUF_READ))?
+                    Bound::from_owned_ptr_or_err(
+                        py,
+                        ffi::PyMemoryView_FromMemory(
+                            start,
+                            len as ffi::Py_ssize_t,
+                            ffi::PyBUF_READ,
+                        ),
+                    )?
                 };
                 pickling::loads(&view, (!buffers.is_empty()).then_some(buffers))
             }
@@ -228,7 +277,8 @@ impl Ready {
 }
 
 fn object_of<'py>(py: Python<'py>, kind: u8, bytes: &[u8]) -> PyResult<Bound<'py, PyAny>> {
-    let eight = || <[u8; 8]>::try_from(bytes).map_err(|_| PyValueError::new_err("the item is damaged"));
+    let eight =
+        || <[u8; 8]>::try_from(bytes).map_err(|_| PyValueError::new_err("the item is damaged"));
     Ok(match kind {
         NONE => py.None().into_bound(py),
         TRUE | FALSE => PyBool::new(py, kind == TRUE).to_owned().into_any(),
@@ -253,14 +303,23 @@ impl Queue {
         drop(ctx);
         let max = u64::try_from(maxsize).unwrap_or(0);
         let queue = delivered_or(py, RawQueue::from_object, || RawQueue::new(max))?;
-        Ok(Self { queue, closed: AtomicBool::new(false) })
+        Ok(Self {
+            queue,
+            closed: AtomicBool::new(false),
+        })
     }
 
     /// Puts an item. If the queue is full, waits for `timeout` seconds at most (for ever if None, not at all unless `block`), then raises queue.Full.
     #[pyo3(signature = (obj, block = true, timeout = None))]
-    fn put(slf: &Bound<'_, Self>, obj: &Bound<'_, PyAny>, block: bool, timeout: Option<Bound<'_, PyAny>>) -> PyResult<()> {
+    fn put(
+        slf: &Bound<'_, Self>,
+        obj: &Bound<'_, PyAny>,
+        block: bool,
+        timeout: Option<Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
         Self::open(slf)?;
-        slf.get().put_object(obj, block_until(block, timeout.as_ref())?)
+        slf.get()
+            .put_object(obj, block_until(block, timeout.as_ref())?)
     }
 
     /// put(obj, block=False)
@@ -289,9 +348,14 @@ impl Queue {
 
     /// Gets the oldest item. If there is none, waits for `timeout` seconds at most (for ever if None, not at all unless `block`), then raises queue.Empty.
     #[pyo3(signature = (block = true, timeout = None))]
-    fn get<'py>(slf: &Bound<'py, Self>, block: bool, timeout: Option<Bound<'py, PyAny>>) -> PyResult<Bound<'py, PyAny>> {
+    fn get<'py>(
+        slf: &Bound<'py, Self>,
+        block: bool,
+        timeout: Option<Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
         Self::open(slf)?;
-        slf.get().get_object(slf.py(), block_until(block, timeout.as_ref())?)
+        slf.get()
+            .get_object(slf.py(), block_until(block, timeout.as_ref())?)
     }
 
     /// get(block=False)
@@ -313,13 +377,22 @@ impl Queue {
         let items = PyList::empty(py);
         let max = match usize::try_from(max) {
             Ok(max) if max > 0 => max,
-            _ => return Err(PyValueError::new_err(format!("get_many() takes 1 item at least; asked for {max}"))),
+            _ => {
+                return Err(PyValueError::new_err(format!(
+                    "get_many() takes 1 item at least; asked for {max}"
+                )));
+            }
         };
-        items.append(slf.get().get_object(py, block_until(block, timeout.as_ref())?)?)?;
+        items.append(
+            slf.get()
+                .get_object(py, block_until(block, timeout.as_ref())?)?,
+        )?;
         while items.len() < max && !slf.get().queue.is_empty() {
             match slf.get().get_object(py, Some(0)) {
                 Ok(item) => items.append(item)?,
-                Err(error) if error.is_instance(py, &py.import("queue")?.getattr("Empty")?) => break,
+                Err(error) if error.is_instance(py, &py.import("queue")?.getattr("Empty")?) => {
+                    break;
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -358,11 +431,23 @@ impl Queue {
     fn cancel_join_thread(&self) {}
 
     #[classmethod]
-    fn __class_getitem__<'py>(class: &Bound<'py, PyType>, item: Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-        class.py().import("types")?.getattr("GenericAlias")?.call1((class, item))
+    fn __class_getitem__<'py>(
+        class: &Bound<'py, PyType>,
+        item: Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        class
+            .py()
+            .import("types")?
+            .getattr("GenericAlias")?
+            .call1((class, item))
     }
 
     fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyTuple>> {
-        rebuild::reduce(slf.as_any(), "Queue", slf.get().queue.object(), PyTuple::empty(slf.py()))
+        rebuild::reduce(
+            slf.as_any(),
+            "Queue",
+            slf.get().queue.object(),
+            PyTuple::empty(slf.py()),
+        )
     }
 }

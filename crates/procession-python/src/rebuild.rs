@@ -34,9 +34,22 @@ pub fn reduce<'py>(
     arguments: Bound<'py, PyTuple>,
 ) -> PyResult<Bound<'py, PyTuple>> {
     let py = instance.py();
-    let Name { program: (high, low), id, generation } = object.name().map_err(|error| to_python(py, &error))?;
+    let Name {
+        program: (high, low),
+        id,
+        generation,
+    } = object.name().map_err(|error| to_python(py, &error))?;
     let rebuild = py.import("procession._procession")?.getattr("rebuild")?;
-    (rebuild, (instance.get_type(), kind, (high, low, id, generation), arguments)).into_pyobject(py)
+    (
+        rebuild,
+        (
+            instance.get_type(),
+            kind,
+            (high, low, id, generation),
+            arguments,
+        ),
+    )
+        .into_pyobject(py)
 }
 
 /// Finds the object again that was pickled: for unpickling only.
@@ -56,10 +69,21 @@ pub fn rebuild<'py>(
         "Condition" => Kind::Condition,
         "Barrier" => Kind::Barrier,
         "Queue" => Kind::Queue,
-        other => return Err(PyValueError::new_err(format!("there is no shared object of the kind {other:?}"))),
+        other => {
+            return Err(PyValueError::new_err(format!(
+                "there is no shared object of the kind {other:?}"
+            )));
+        }
     };
-    let object = Object::from_name(Name { program: (high, low), id, generation }, kind)
-        .map_err(|error| to_python(class.py(), &error))?;
+    let object = Object::from_name(
+        Name {
+            program: (high, low),
+            id,
+            generation,
+        },
+        kind,
+    )
+    .map_err(|error| to_python(class.py(), &error))?;
     let mut given = vec![class.clone()];
     given.extend(arguments.iter());
     DELIVERED.set(Some(object));
@@ -75,6 +99,8 @@ pub fn describe(instance: &Bound<'_, PyAny>, what: &str) -> PyResult<String> {
 
 /// The name of the current process, as Python knows it.
 pub fn process_name(py: Python<'_>) -> PyResult<String> {
-    let process = py.import("multiprocessing.process")?.call_method0("current_process")?;
+    let process = py
+        .import("multiprocessing.process")?
+        .call_method0("current_process")?;
     process.getattr("name")?.extract()
 }

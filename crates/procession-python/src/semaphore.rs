@@ -17,8 +17,9 @@ pub struct Semaphore {
 }
 
 fn permits(value: i64) -> PyResult<u64> {
-    u64::try_from(value)
-        .map_err(|_| PyValueError::new_err(format!("semaphore initial value must be >= 0, not {value}")))
+    u64::try_from(value).map_err(|_| {
+        PyValueError::new_err(format!("semaphore initial value must be >= 0, not {value}"))
+    })
 }
 
 #[pymethods]
@@ -28,13 +29,20 @@ impl Semaphore {
     fn new(py: Python<'_>, value: i64, ctx: Option<Bound<'_, PyAny>>) -> PyResult<Self> {
         drop(ctx);
         let value = permits(value)?;
-        let semaphore = delivered_or(py, runtime::Semaphore::from_object, || runtime::Semaphore::new(value))?;
+        let semaphore = delivered_or(py, runtime::Semaphore::from_object, || {
+            runtime::Semaphore::new(value)
+        })?;
         Ok(Self { semaphore })
     }
 
     /// Takes a permit; True if it did. Waits for `timeout` seconds at most, for ever if None, not at all unless `block`.
     #[pyo3(signature = (block = true, timeout = None))]
-    fn acquire(&self, py: Python<'_>, block: bool, timeout: Option<Bound<'_, PyAny>>) -> PyResult<bool> {
+    fn acquire(
+        &self,
+        py: Python<'_>,
+        block: bool,
+        timeout: Option<Bound<'_, PyAny>>,
+    ) -> PyResult<bool> {
         let until = block_until(block, timeout.as_ref())?;
         if self.semaphore.try_acquire() {
             return Ok(true);
@@ -47,10 +55,12 @@ impl Semaphore {
 
     /// Gives a permit back, or adds one. ValueError if the value would pass its bound.
     fn release(&self, py: Python<'_>) -> PyResult<()> {
-        self.semaphore.release().map_err(|error| match error.kind() {
-            Kind::NotHeld => PyValueError::new_err(error.to_string()),
-            _ => to_python(py, &error),
-        })
+        self.semaphore
+            .release()
+            .map_err(|error| match error.kind() {
+                Kind::NotHeld => PyValueError::new_err(error.to_string()),
+                _ => to_python(py, &error),
+            })
     }
 
     /// The number of permits.
@@ -81,16 +91,30 @@ impl Semaphore {
         self.acquire(py, true, None)
     }
 
-    fn __exit__(&self, py: Python<'_>, _a: Bound<'_, PyAny>, _b: Bound<'_, PyAny>, _c: Bound<'_, PyAny>) -> PyResult<()> {
+    fn __exit__(
+        &self,
+        py: Python<'_>,
+        _a: Bound<'_, PyAny>,
+        _b: Bound<'_, PyAny>,
+        _c: Bound<'_, PyAny>,
+    ) -> PyResult<()> {
         self.release(py)
     }
 
     fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
-        rebuild::describe(slf.as_any(), &format!("value={}", slf.get().semaphore.value()))
+        rebuild::describe(
+            slf.as_any(),
+            &format!("value={}", slf.get().semaphore.value()),
+        )
     }
 
     fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyTuple>> {
-        rebuild::reduce(slf.as_any(), "Semaphore", slf.get().semaphore.object(), PyTuple::empty(slf.py()))
+        rebuild::reduce(
+            slf.as_any(),
+            "Semaphore",
+            slf.get().semaphore.object(),
+            PyTuple::empty(slf.py()),
+        )
     }
 }
 
@@ -102,7 +126,11 @@ pub struct BoundedSemaphore;
 impl BoundedSemaphore {
     #[new]
     #[pyo3(signature = (value = 1, *, ctx = None))]
-    fn new(py: Python<'_>, value: i64, ctx: Option<Bound<'_, PyAny>>) -> PyResult<PyClassInitializer<Self>> {
+    fn new(
+        py: Python<'_>,
+        value: i64,
+        ctx: Option<Bound<'_, PyAny>>,
+    ) -> PyResult<PyClassInitializer<Self>> {
         drop(ctx);
         let value = permits(value)?;
         let bounded = || runtime::BoundedSemaphore::new(value).map(|bounded| (*bounded).clone());
@@ -111,6 +139,9 @@ impl BoundedSemaphore {
     }
 
     fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
-        rebuild::describe(slf.as_any(), &format!("value={}", slf.as_super().get().semaphore.value()))
+        rebuild::describe(
+            slf.as_any(),
+            &format!("value={}", slf.as_super().get().semaphore.value()),
+        )
     }
 }

@@ -40,7 +40,11 @@ pub const fn bytes(class: u8) -> u64 {
         large => {
             let step = (large - FIRST_LARGE) as u64;
             let base = SPAN << (step / 2);
-            if step % 2 == 0 { base } else { base + base / 2 }
+            if step.is_multiple_of(2) {
+                base
+            } else {
+                base + base / 2
+            }
         }
     }
 }

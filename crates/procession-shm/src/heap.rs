@@ -113,7 +113,7 @@ pub fn class_of<W: World>(world: &W, block: Off) -> Option<u8> {
     let at = block - layout.heap;
     let class = (world.load(layout.span(at / SPAN))).checked_sub(1)? as u8;
     let within = at % SPAN;
-    (class < class::COUNT && within % class::bytes(class).min(SPAN) == 0).then_some(class)
+    (class < class::COUNT && within.is_multiple_of(class::bytes(class).min(SPAN))).then_some(class)
 }
 
 /// The bytes that a block holds.
@@ -317,7 +317,7 @@ pub fn recount<W: World>(world: &W) {
                 bytes
             };
             free += if tag == Tag::FREE { bytes } else { 0 };
-        } else if (block - world.layout().heap) % SPAN == 0 {
+        } else if (block - world.layout().heap).is_multiple_of(SPAN) {
             touched += SPAN;
         }
     });

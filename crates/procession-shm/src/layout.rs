@@ -167,7 +167,9 @@ impl Layout {
     /// Whether a block may start at `block`.
     #[inline]
     pub const fn in_heap(&self, block: Off) -> bool {
-        block >= self.heap && block < self.heap + self.span_count * SPAN && block % GRANULE == 0
+        block >= self.heap
+            && block < self.heap + self.span_count * SPAN
+            && block.is_multiple_of(GRANULE)
     }
 
     /// The row of a size class.

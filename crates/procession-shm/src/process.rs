@@ -12,10 +12,12 @@ pub mod word {
     pub const PID: u64 = 16;
     /// When the kernel started it, in its own unit: tells it from a later process with its pid.
     pub const START_TIME: u64 = 24;
-    /// Index of the starter's record, plus one.
+    /// The starter's record: its index plus one, and above 32 bits the low half of its generation.
     pub const PARENT: u64 = 32;
     /// Exit code as [`exit_word`](super::exit_word) makes it.
     pub const EXIT: u64 = 40;
+    /// Not 0 once the starter has noted the pid and writes here no more: until then nobody else gives the record back.
+    pub const NOTED: u64 = 48;
     /// Free for the runtime's own words.
     pub const RUNTIME: u64 = 64;
 }
@@ -27,8 +29,8 @@ pub enum State {
     Vacant,
     /// Taken by a starter for a child that has not shown up yet.
     Reserved(Owner),
-    /// Its process showed up.
-    Live,
+    /// Its process is known: in which use of the record, so that whoever saw it gone can't mean a later one.
+    Live(u64),
     /// Seen gone by this thread, which drops its leases.
     Leaving(Owner),
 }
@@ -37,7 +39,7 @@ fn to_word(state: State) -> u64 {
     match state {
         State::Vacant => 0,
         State::Reserved(owner) => 1 | owner.to_bits() << 4,
-        State::Live => 2,
+        State::Live(generation) => 2 | generation << 4,
         State::Leaving(owner) => 3 | owner.to_bits() << 4,
     }
 }
@@ -48,7 +50,7 @@ pub fn state<W: World>(world: &W, index: u32) -> State {
     match word & 3 {
         0 => State::Vacant,
         1 => State::Reserved(Owner::from_bits(word >> 4)),
-        2 => State::Live,
+        2 => State::Live(word >> 4),
         _ => State::Leaving(Owner::from_bits(word >> 4)),
     }
 }
@@ -62,6 +64,20 @@ pub fn change<W: World>(world: &W, index: u32, from: State, to: State) -> bool {
 
 fn at<W: World>(world: &W, index: u32) -> Off {
     world.layout().process(index)
+}
+
+/// How often a record was taken: with the index it names one process.
+pub fn generation<W: World>(world: &W, index: u32) -> u64 {
+    world.load(at(world, index) + word::GENERATION)
+}
+
+/// Makes a record vacant that the caller is [`Leaving`](State::Leaving).
+pub fn vacate<W: World>(world: &W, index: u32, leaving: State) {
+    let record = at(world, index);
+    // Before the next one takes it: he is not his predecessor's child.
+    world.store(record + word::PARENT, 0);
+    world.store(record + word::NOTED, 0);
+    change(world, index, leaving, State::Vacant);
 }
 
 /// Takes a vacant record for a process that is to come. `None` if all are in use.

@@ -95,7 +95,7 @@ const fn head_segment(word: u64) -> Off {
 }
 
 const fn head_word(segment: Off, seq: u64) -> u64 {
-    segment / GRANULE | seq << HEAD_SEQ
+    (segment / GRANULE) | (seq << HEAD_SEQ)
 }
 
 /// What is put: bytes that fit into a cell, or a message.

@@ -107,9 +107,8 @@ pub fn mark_killed<W: World>(world: &W, slot: u32, seen: u64) -> bool {
 }
 
 /// Frees what a process that is gone had leases on, and its record; none of its threads has a
-/// slot any more. Says whether it was the caller who did.
-pub fn recover_process<W: World>(world: &W, index: u32) -> bool {
-    let seen = process::state(world, index);
+/// slot any more. `seen` is the state in which it was found gone. Says whether it was the caller who did.
+pub fn recover_process<W: World>(world: &W, index: u32, seen: process::State) -> bool {
     let leaving = process::State::Leaving(world.me());
     let mine = match seen {
         process::State::Vacant => false,
@@ -119,7 +118,7 @@ pub fn recover_process<W: World>(world: &W, index: u32) -> bool {
     };
     if mine {
         object::drop_leases(world, index);
-        process::change(world, index, leaving, process::State::Vacant);
+        process::vacate(world, index, leaving);
     }
     mine
 }

@@ -1375,30 +1375,42 @@ fn a_death_at_each_step_of_sending_an_object() {
     });
 }
 
-/// A queue is taken apart by one who dies at step n; its memory is another queue's at once.
+/// A queue is taken apart by one who dies at step n, and is buried when its memory is other queues'.
 #[test]
 fn a_death_at_each_step_of_a_queues_end() {
-    check_each_step(10, |n| {
+    check_each_step(8, |n| {
         let shared = Shared::new(SIZE, false);
         let (w, doomed, undertaker) = (shared.thread(0), shared.thread(1), shared.thread(2));
         let (handle, q) = make_queue(&w, 0);
         (0..4).for_each(|n| put_block(&w, q, n).expect("put"));
-        let user = spawn(move || {
-            let (handle, q) = make_queue(&w, 0);
-            (0..5).for_each(|n| put(&w, q, n).expect("put"));
-            yield_now();
-            assert_eq!(drain(&w, q), [0, 1, 2, 3, 4]);
-            object::unlease(&w, handle, 0);
+        let dead = doomed.owner();
+        let life = spawn(move || {
+            doomed
+                .ends_at(n, |w| object::unlease(w, handle, 0))
+                .is_none()
         });
-        let died = doomed
-            .ends_at(n, |w| object::unlease(w, handle, 0))
-            .is_none();
-        if died {
-            undertaker.bury(doomed.owner());
+        let fill = |w: &Handle| {
+            let (handle, q) = make_queue(w, 0);
+            (0..4).for_each(|n| put(w, q, n).expect("put"));
+            (handle, q)
+        };
+        let mut queues = vec![fill(&w)];
+        let died = life.join().expect("no assertion failed");
+        queues.push(fill(&w));
+        let burial = spawn(move || {
+            if died {
+                undertaker.bury(dead);
+            }
+            undertaker
+        });
+        queues.push(fill(&w));
+        let undertaker = burial.join().expect("no assertion failed");
+        for (handle, q) in queues {
+            assert_eq!(drain(&w, q), [0, 1, 2, 3]);
+            object::unlease(&w, handle, 0);
         }
-        user.join().expect("no assertion failed");
-        // Died before the lease was gone.
-        object::unlease(&undertaker, handle, 0);
+        // The end of the process, if the lease is still there.
+        object::drop_leases(&undertaker, 0);
         assert_all_is_free(&shared.spectator());
         died
     });

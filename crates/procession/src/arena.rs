@@ -223,7 +223,7 @@ impl Arena {
     #[inline]
     fn word(&self, at: Off) -> &AtomicU64 {
         assert!(
-            at < self.layout.size && at % 8 == 0,
+            at < self.layout.size && at.is_multiple_of(8),
             "arena damaged: word outside of it"
         );
         // SAFETY: aligned and within the mapping, which lives as long as the process; all processes
@@ -520,5 +520,5 @@ fn random_program(arena: &Arena) -> (u64, u64) {
 
 /// Record of this process, whether it is live. For tests and inspection.
 pub fn is_live(arena: &Arena, index: u32) -> bool {
-    record::state(arena, index) == record::State::Live
+    matches!(record::state(arena, index), record::State::Live(_))
 }

@@ -125,7 +125,17 @@ extern "C" fn before_fork() {
     view::make_private(arena);
 }
 
-extern "C" fn after_fork_in_parent() {}
+extern "C" fn after_fork_in_parent() {
+    let foreign = !OURS.with(Cell::get);
+    if let Some(arena) = Arena::existing()
+        && foreign
+        && let Some(index) = take_child_record()
+    {
+        // Nobody will note the pid of a child that is not ours.
+        let noted = arena.layout().process(index) + record::word::NOTED;
+        arena.store(noted, 1);
+    }
+}
 
 extern "C" fn after_fork_in_child() {
     let Some(arena) = Arena::existing() else {
@@ -160,7 +170,7 @@ pub fn reserve(arena: &Arena) -> Result<u32> {
     if let Some(index) = record::reserve(arena, me) {
         arena.store(
             arena.layout().process(index) + record::word::PARENT,
-            arena.my_process() as u64 + 1,
+            parent_word(arena, arena.my_process()),
         );
         return Ok(index);
     }
@@ -183,16 +193,23 @@ pub fn root_read_end(arena: &Arena) -> RawFd {
 
 /// Gives a reserved record up: its process never came to be.
 pub fn unreserve(arena: &Arena, index: u32) {
-    recover::recover_process(arena, index);
+    recover::recover_process(arena, index, record::state(arena, index));
 }
 
-/// Notes the pid of a child that was started with this record.
+/// Notes the pid of a child that was started with this record. To be called for each, by its starter.
 pub fn set_pid(arena: &Arena, index: u32, pid: u32) {
     let at = arena.layout().process(index);
     if arena.load(at + record::word::PID) == 0 {
         arena.store(at + record::word::START_TIME, process::start_time(pid));
         arena.store(at + record::word::PID, pid as u64);
     }
+    let seen = record::state(arena, index);
+    if matches!(seen, State::Reserved(_)) {
+        record::change(arena, index, seen, State::Live(generation(arena, index)));
+    }
+    arena.store(at + record::word::NOTED, 1);
+    // Who saw it end before left the record to us.
+    recover_if_gone(arena, index);
 }
 
 /// This process takes over the record that was reserved for it.
@@ -207,8 +224,14 @@ pub(crate) fn show_up(arena: &Arena, index: u32) -> Result<()> {
         return Err(gone());
     }
     let seen = record::state(arena, index);
-    if !matches!(seen, State::Reserved(_)) || !record::change(arena, index, seen, State::Live) {
-        return Err(gone());
+    let live = State::Live(generation(arena, index));
+    if !matches!(seen, State::Reserved(_)) || !record::change(arena, index, seen, live) {
+        // The starter was faster, and has noted who we are.
+        let at = arena.layout().process(index);
+        let noted = arena.load(at + record::word::PID) == process::pid() as u64;
+        if !noted || record::state(arena, index) != live {
+            return Err(gone());
+        }
     }
     enter(arena, index);
     Ok(())
@@ -241,7 +264,10 @@ pub(crate) fn my_record(arena: &Arena) -> u32 {
     };
     let index = record::reserve(arena, nobody)
         .expect("a process record is free, or the program could not have started this process");
-    record::change(arena, index, State::Reserved(nobody), State::Live);
+    let live = State::Live(generation(arena, index));
+    record::change(arena, index, State::Reserved(nobody), live);
+    let noted = arena.layout().process(index) + record::word::NOTED;
+    arena.store(noted, 1);
     match arena
         .record
         .compare_exchange(0, index + 1, Ordering::AcqRel, Ordering::Acquire)
@@ -252,7 +278,7 @@ pub(crate) fn my_record(arena: &Arena) -> u32 {
         }
         Err(theirs) => {
             // Another thread of this process was first.
-            record::change(arena, index, State::Live, State::Vacant);
+            record::vacate(arena, index, live);
             theirs - 1
         }
     }
@@ -264,26 +290,49 @@ pub fn recover_if_gone(arena: &Arena, index: u32) {
         return;
     }
     let at = arena.layout().process(index);
-    let (pid, start) = (
-        arena.load(at + record::word::PID) as u32,
-        arena.load(at + record::word::START_TIME),
-    );
-    let gone = match record::state(arena, index) {
+    // Read first: the rest is this use's, or the state has moved on when it is changed.
+    let seen = record::state(arena, index);
+    let gone = match seen {
         State::Vacant => false,
         State::Leaving(_) => true,
         // Not shown up yet: its starter watches over it, or is gone himself.
-        State::Reserved(owner) if pid == 0 => {
-            owner.generation != 0 && arena.fate(owner) != procession_shm::Fate::Alive
+        State::Reserved(_) => parent_is_gone(arena, index),
+        State::Live(_) => {
+            let pid = arena.load(at + record::word::PID) as u32;
+            pid != 0
+                && process::is_gone(pid, arena.load(at + record::word::START_TIME))
+                && (arena.load(at + record::word::NOTED) != 0 || parent_is_gone(arena, index))
         }
-        State::Reserved(_) | State::Live => pid != 0 && process::is_gone(pid, start),
     };
     if gone {
         life::look_round(arena);
-        if !life::has_threads(arena, index) && recover::recover_process(arena, index) {
+        if !life::has_threads(arena, index) && recover::recover_process(arena, index, seen) {
             // What only it had is no more: the other ends of its pipes look.
             arena.tell_death();
         }
     }
+}
+
+/// What a record says of its starter: which record, and which use of it.
+pub(crate) fn parent_word(arena: &Arena, parent: u32) -> u64 {
+    (generation(arena, parent) & 0xffff_ffff) << 32 | (parent as u64 + 1)
+}
+
+/// Whether the process that reserved a record is gone.
+fn parent_is_gone(arena: &Arena, index: u32) -> bool {
+    let word = arena.load(arena.layout().process(index) + record::word::PARENT);
+    let Some(parent) = (word as u32)
+        .checked_sub(1)
+        .filter(|&p| (p as u64) < arena.layout().process_count)
+    else {
+        return false;
+    };
+    let at = arena.layout().process(parent);
+    parent_word(arena, parent) != word
+        || process::is_gone(
+            arena.load(at + record::word::PID) as u32,
+            arena.load(at + record::word::START_TIME),
+        )
 }
 
 /// Looks at every record: takes back what processes that are gone had.
@@ -313,5 +362,5 @@ pub fn exit_code(arena: &Arena, index: u32, generation: u64) -> Option<i32> {
 
 /// How often a record was taken: with the index it names one process.
 pub fn generation(arena: &Arena, index: u32) -> u64 {
-    arena.load(arena.layout().process(index) + record::word::GENERATION)
+    record::generation(arena, index)
 }

@@ -6,10 +6,10 @@ use crate::error::{Error, Kind, Result};
 use crate::lock::retry;
 use crate::object::{Object, deserialize};
 use crate::time;
+use procession_shm::World;
 use procession_shm::message::{Message, Summary};
 use procession_shm::object;
 use procession_shm::queue::{self as shm, Got, Item, NotGot, NotPut};
-use procession_shm::World;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::convert::Infallible;
@@ -329,16 +329,22 @@ impl RawQueue {
         prepare: impl FnMut(Summary) -> Result<T, E>,
         ended: impl Fn() -> bool,
     ) -> Result<(Got<'static, Arena>, T), Missed<E>> {
-        self.shm().get_unless(self.arena(), until, prepare, ended).map_err(|why| {
-            Missed::Failed(match why {
-                NotGot::NotPrepared(error) => return Missed::NotPrepared(error),
-                NotGot::Empty => Error::new(Kind::Empty, "the queue stayed empty until the time was over"),
-                NotGot::Interrupted => procession_shm::Interrupted.into(),
-                NotGot::Ended => {
-                    Error::new(Kind::Disconnected, "the other end is closed, and nothing is left to receive")
-                }
+        self.shm()
+            .get_unless(self.arena(), until, prepare, ended)
+            .map_err(|why| {
+                Missed::Failed(match why {
+                    NotGot::NotPrepared(error) => return Missed::NotPrepared(error),
+                    NotGot::Empty => Error::new(
+                        Kind::Empty,
+                        "the queue stayed empty until the time was over",
+                    ),
+                    NotGot::Interrupted => procession_shm::Interrupted.into(),
+                    NotGot::Ended => Error::new(
+                        Kind::Disconnected,
+                        "the other end is closed, and nothing is left to receive",
+                    ),
+                })
             })
-        })
     }
 
     /// Gets the oldest message, for which nothing has to be prepared.

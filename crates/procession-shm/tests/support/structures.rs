@@ -59,10 +59,13 @@ pub fn get<W: World>(w: &W, q: Queue, until: Option<u64>) -> Result<u64, NotGot<
             let mut bytes = [0; 8];
             w.read(message.bytes().0, &mut bytes);
             let value = u64::from_le_bytes(bytes);
-            let (part, len) = message.take_part(0).expect("the part");
-            w.read(part, &mut bytes);
-            heap::free(w, part);
-            assert_eq!((u64::from_le_bytes(bytes), len), (value, 8));
+            // One without parts was put inline, but its claim was revoked too often.
+            if message.summary().parts == 1 {
+                let (part, len) = message.take_part(0).expect("the part");
+                w.read(part, &mut bytes);
+                heap::free(w, part);
+                assert_eq!((u64::from_le_bytes(bytes), len), (value, 8));
+            }
             value
         }
     })

@@ -144,7 +144,10 @@ impl Guide {
         crew.dismiss()?;
         for worker in &mut crew.workers {
             let state = ending(look_at(worker, LAST_CALL)?);
-            self.say(format!("    join({LAST_CALL:?}): {} {state}", worker.name()));
+            self.say(format!(
+                "    join({LAST_CALL:?}): {} {state}",
+                worker.name()
+            ));
         }
         Ok(pairs)
     }

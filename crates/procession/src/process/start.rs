@@ -296,7 +296,7 @@ pub fn active_children() -> Vec<Child> {
     let Some(arena) = Arena::existing() else {
         return Vec::new();
     };
-    let me = arena.my_process() as u64 + 1;
+    let me = program::parent_word(arena, arena.my_process());
     let high = arena
         .load(layout::header::PROCESSES_HIGH)
         .min(arena.layout().process_count) as u32;

@@ -34,6 +34,7 @@ fn run<F: Fn(A) -> R + Copy, A: DeserializeOwned, R: Serialize>(
         )
     })?;
     const { assert!(size_of::<F>() == 0) };
+    #[expect(clippy::uninit_assumed_init, reason = "F has no size")]
     // SAFETY: F has no size, so there are no bytes to make up; the caller of `token` had a value of it, so it has values.
     let function = unsafe { std::mem::MaybeUninit::<F>::uninit().assume_init() };
     let result = function(arguments);

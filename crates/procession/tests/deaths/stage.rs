@@ -123,7 +123,10 @@ pub fn get<W: World>(w: &W, queue: Queue, until: Option<u64>) -> Option<u64> {
     match got {
         Got::Inline { bytes, len, .. } => all.extend_from_slice(&bytes[..len as usize]),
         Got::Message(message) => {
-            let (part, len) = message.part(0).map(|part| (part.0, part.1)).expect("its part");
+            let (part, len) = message
+                .part(0)
+                .map(|part| (part.0, part.1))
+                .expect("its part");
             for (at, len) in [message.bytes(), (part, len)] {
                 let mut bytes = vec![0; len as usize];
                 w.read(at, &mut bytes);
@@ -147,7 +150,9 @@ pub fn promised() -> Option<u64> {
 /// Whether a process sleeps.
 pub fn is_asleep(pid: u32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('S'))
+    stat.rsplit(')')
+        .next()
+        .is_some_and(|rest| rest.trim_start().starts_with('S'))
 }
 
 /// What a witness is asked to do.

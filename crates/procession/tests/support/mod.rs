@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 pub const PROMISED: Duration = Duration::from_secs(2);
 
 /// What a test returns; `?` takes any error.
-pub type Outcome = Result<(), Box<dyn std::error::Error + Send + Sync>>;
+pub type Outcome<T = ()> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 /// A test that fails when it takes longer than `limit`. Its thread is left behind then.
 pub fn trial(
