@@ -21,6 +21,30 @@ impl Lock {
     pub fn runtime(&self) -> &runtime::Lock {
         &self.lock
     }
+
+    #[cold]
+    #[inline(never)]
+    fn acquire_slowly(
+        &self,
+        py: Python<'_>,
+        block: bool,
+        timeout: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<bool> {
+        let until = block_until(block, timeout)?;
+        match self.lock.acquire_until(Some(0)) {
+            Ok(false) if until != Some(0) => released(py, || self.lock.acquire_until(until)),
+            done => done.map_err(|error| to_python(py, &error)),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn release_slowly(&self, py: Python<'_>) -> PyResult<()> {
+        self.lock.release().map_err(|error| match error.kind() {
+            Kind::NotHeld => PyValueError::new_err("semaphore or lock released too many times"),
+            _ => to_python(py, &error),
+        })
+    }
 }
 
 #[pymethods]
@@ -39,22 +63,21 @@ impl Lock {
         &self,
         py: Python<'_>,
         block: bool,
-        timeout: Option<Bound<'_, PyAny>>,
+        timeout: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<bool> {
         // Free, as a rule: then the interpreter is not released.
-        let until = block_until(block, timeout.as_ref())?;
-        match self.lock.acquire_until(Some(0)) {
-            Ok(false) if until != Some(0) => released(py, || self.lock.acquire_until(until)),
-            done => done.map_err(|error| to_python(py, &error)),
+        if timeout.is_none() && self.lock.acquire_now() {
+            return Ok(true);
         }
+        self.acquire_slowly(py, block, timeout)
     }
 
     /// Releases the lock, whoever holds it. ValueError if nobody does.
     fn release(&self, py: Python<'_>) -> PyResult<()> {
-        self.lock.release().map_err(|error| match error.kind() {
-            Kind::NotHeld => PyValueError::new_err("semaphore or lock released too many times"),
-            _ => to_python(py, &error),
-        })
+        if self.lock.release_now() {
+            return Ok(());
+        }
+        self.release_slowly(py)
     }
 
     /// Whether somebody holds the lock.

@@ -158,6 +158,18 @@ impl Queue {
     }
 
     fn get_object<'py>(&self, py: Python<'py>, until: Option<u64>) -> PyResult<Bound<'py, PyAny>> {
+        match self.get_if_any(py, until)? {
+            Ok(object) => Ok(object),
+            Err(empty) => Err(to_python(py, &empty)),
+        }
+    }
+
+    /// The oldest item, or the error that says that there is none.
+    fn get_if_any<'py>(
+        &self,
+        py: Python<'py>,
+        until: Option<u64>,
+    ) -> PyResult<Result<Bound<'py, PyAny>, Error>> {
         let mut ready = Ready::default();
         loop {
             let fits = |summary| {
@@ -170,15 +182,16 @@ impl Queue {
             let taken = match self.queue.get_with(Some(0), fits, || false) {
                 Err(Missed::Failed(error)) if error.kind() == Kind::Empty && until != Some(0) => {
                     released(py, || match self.queue.get_with(until, fits, || false) {
-                        Err(Missed::Failed(error)) => Err(error),
+                        Err(Missed::Failed(error)) if error.kind() != Kind::Empty => Err(error),
                         taken => Ok(taken),
                     })?
                 }
                 taken => taken,
             };
             match taken {
-                Ok((got, ())) => return ready.object(py, got),
+                Ok((got, ())) => return ready.object(py, got).map(Ok),
                 Err(Missed::NotPrepared(summary)) => ready = Ready::new(py, summary)?,
+                Err(Missed::Failed(error)) if error.kind() == Kind::Empty => return Ok(Err(error)),
                 Err(Missed::Failed(error)) => return Err(to_python(py, &error)),
             }
         }
@@ -387,14 +400,10 @@ impl Queue {
             slf.get()
                 .get_object(py, block_until(block, timeout.as_ref())?)?,
         )?;
-        while items.len() < max && !slf.get().queue.is_empty() {
-            match slf.get().get_object(py, Some(0)) {
-                Ok(item) => items.append(item)?,
-                Err(error) if error.is_instance(py, &py.import("queue")?.getattr("Empty")?) => {
-                    break;
-                }
-                Err(error) => return Err(error),
-            }
+        while items.len() < max
+            && let Ok(item) = slf.get().get_if_any(py, Some(0))?
+        {
+            items.append(item)?;
         }
         Ok(items)
     }

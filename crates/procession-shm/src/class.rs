@@ -1,6 +1,6 @@
 //! Size classes: the lengths that blocks come in.
 //!
-//! Two kinds of block have a class of their own, so that their memory never serves as payload:
+//! Four kinds of block have a class of their own, so that their memory never serves as payload:
 //! object entries and segments of queues. Small blocks share a span; large ones are a run of
 //! spans. Two classes to each doubling, so at most a third of a block is unused.
 
@@ -13,6 +13,10 @@ pub const SEGMENT: u8 = 1;
 /// Class of edges: blocks that name an object from within a message.
 pub const EDGE: u8 = 2;
 
+/// Class of the lease counts of objects that more processes know than their entry has room for. A
+/// recoverer may look into one that was freed meanwhile, and must find counts there.
+pub const LEASES: u8 = 3;
+
 /// Bytes of an object entry.
 pub const OBJECT_BYTES: u64 = 192;
 /// Bytes of a segment: 127 cells and a header of one cell.
@@ -22,7 +26,7 @@ const SMALL: [u64; 18] = [
     64, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096, 6144, 8192, 12288, 16384,
     24576, 32768,
 ];
-const FIRST_SMALL: u8 = 3;
+const FIRST_SMALL: u8 = 4;
 const FIRST_LARGE: u8 = FIRST_SMALL + SMALL.len() as u8;
 /// Two classes to each doubling from 64 KiB to 1 TiB.
 const LARGE: u8 = 2 * 24 + 1;
@@ -36,6 +40,7 @@ pub const fn bytes(class: u8) -> u64 {
         OBJECT => OBJECT_BYTES,
         SEGMENT => SEGMENT_BYTES,
         EDGE => 64,
+        LEASES => 32768,
         small if small < FIRST_LARGE => SMALL[(small - FIRST_SMALL) as usize],
         large => {
             let step = (large - FIRST_LARGE) as u64;

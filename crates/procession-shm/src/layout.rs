@@ -183,6 +183,7 @@ const fn align(at: u64, to: u64) -> u64 {
     at.div_ceil(to) * to
 }
 
+const _: () = assert!(Layout::new(MAX_SIZE).process_count * 2 <= class::bytes(class::LEASES));
 const _: () = assert!(Layout::new(MAX_SIZE).thread_count <= Owner::MAX_SLOTS as u64);
 const _: () = assert!(Layout::new(MIN_SIZE).span_count > 16);
 

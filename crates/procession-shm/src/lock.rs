@@ -162,6 +162,13 @@ impl Lock {
         }
     }
 
+    /// Releases the lock if it is held and nobody waits for it: the way it goes as a rule.
+    #[inline]
+    pub fn try_release<W: World>(self, world: &W) -> bool {
+        let seen = world.load(self.0);
+        seen & (LOCKED | WAITERS | BROKEN) == LOCKED && world.cas(self.0, seen, 0).is_ok()
+    }
+
     /// Releases the lock; `owner_only` refuses it to all but the holder.
     #[inline]
     pub fn release<W: World>(self, world: &W, owner_only: bool) -> Result<(), NotReleased> {

@@ -271,7 +271,7 @@ fn add_lease<W: World>(world: &W, entry: Off, process: u32, count: u64) -> Resul
 
 fn extend<W: World>(world: &W, entry: Off) -> Result<Off, OutOfMemory> {
     let bytes = world.layout().process_count * 2;
-    let block = heap::alloc_len(world, bytes)?;
+    let block = heap::alloc(world, class::LEASES)?;
     for word in 0..bytes / 8 {
         world.store(block + word * 8, 0);
     }

@@ -366,7 +366,7 @@ impl Queue {
         }
         let first = world.load(head + SEQ) * W::SEGMENT_CELLS + index;
         // If it seems full, it may be full of claims: of the dead, the stopped and the slow.
-        position < first + max || self.count(world, frame, true) < max
+        position < first + max || self.count(world, frame, true, max) < max
     }
 
     /// Links a segment behind the full one `segment`, which is protected, and helps the tail on.
@@ -609,15 +609,15 @@ impl Queue {
         }
     }
 
-    /// Counts the items. With `settle`, claims on the way are revoked if they last, so that no item
+    /// Counts the items, up to `enough`. With `settle`, claims on the way are revoked if they last, so that no item
     /// can come to stand among those counted.
-    fn count<W: World>(self, world: &W, frame: &Frame<'_, W>, settle: bool) -> u64 {
+    fn count<W: World>(self, world: &W, frame: &Frame<'_, W>, settle: bool, enough: u64) -> u64 {
         'again: loop {
             let (mut segment, head) = self.protect(world, frame, Hazard::Second, HEAD);
             let mut index = world.load(segment + GET_HINT);
             let (mut count, mut looks) = (0, 0);
             loop {
-                while index < W::SEGMENT_CELLS {
+                while index < W::SEGMENT_CELLS && count < enough {
                     let word = cell_at(segment, index);
                     let seen = world.load(word);
                     match cell(seen) {
@@ -636,7 +636,7 @@ impl Queue {
                     index += 1;
                 }
                 segment = world.load(segment + NEXT);
-                if segment == 0 {
+                if segment == 0 || count >= enough {
                     return count;
                 }
                 self.look_into(world, frame, Hazard::Second, segment);
@@ -656,15 +656,19 @@ impl Queue {
 
     /// The number of items in the queue.
     pub fn len<W: World>(self, world: &W) -> u64 {
+        self.len_up_to(world, u64::MAX)
+    }
+
+    fn len_up_to<W: World>(self, world: &W, enough: u64) -> u64 {
         let frame = Frame::enter(world);
-        let len = self.count(world, &frame, false);
+        let len = self.count(world, &frame, false, enough);
         self.leave(world, frame);
         len
     }
 
     /// Whether the queue is empty.
     pub fn is_empty<W: World>(self, world: &W) -> bool {
-        self.len(world) == 0
+        self.len_up_to(world, 1) == 0
     }
 
     /// Frees all that is in the queue, and its segments. For the end of the object; begun by one

@@ -484,9 +484,9 @@ impl World for Arena {
     }
     #[inline]
     fn spin(&self, round: u32) -> bool {
-        const ROUNDS: u32 = 100;
         const PAUSES: u32 = 8;
-        let again = round < ROUNDS && self.cores > 1 && self.spins.load(Ordering::Relaxed);
+        let again =
+            self.cores > 1 && self.spins.load(Ordering::Relaxed) && life::spins_again(round);
         if again {
             for _ in 0..PAUSES {
                 std::hint::spin_loop();

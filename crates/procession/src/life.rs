@@ -23,6 +23,43 @@ thread_local! {
     static LAST_ACT: LastAct = const { LastAct };
 }
 
+/// How many rounds a thread spins before it sleeps, as it goes: fewer when spinning was in vain, because
+/// the other has no core to run on; more when it was not; the most again now and then.
+#[derive(Clone, Copy)]
+struct Patience {
+    rounds: u32,
+    in_vain: u32,
+}
+
+const MOST_ROUNDS: u32 = 100;
+const FEWEST_ROUNDS: u32 = 6;
+const TRY_MOST_EVERY: u32 = 64;
+
+thread_local! {
+    static PATIENCE: Cell<Patience> = const { Cell::new(Patience { rounds: MOST_ROUNDS, in_vain: 0 }) };
+}
+
+/// Whether a thread that has spun for `round` rounds spins once more.
+#[inline]
+pub(crate) fn spins_again(round: u32) -> bool {
+    let mut patience = PATIENCE.with(Cell::get);
+    if round == 0 {
+        patience.rounds = (patience.rounds * 2).min(MOST_ROUNDS);
+        PATIENCE.with(|kept| kept.set(patience));
+    }
+    if round < patience.rounds {
+        return true;
+    }
+    patience.in_vain = patience.in_vain.wrapping_add(1);
+    patience.rounds = if patience.in_vain.is_multiple_of(TRY_MOST_EVERY) {
+        MOST_ROUNDS
+    } else {
+        (patience.rounds / 4).max(FEWEST_ROUNDS / 2)
+    };
+    PATIENCE.with(|kept| kept.set(patience));
+    false
+}
+
 /// Dropped when the thread ends.
 struct LastAct;
 

@@ -86,6 +86,18 @@ impl Lock {
         self.shm().reset(self.object.arena())
     }
 
+    /// Acquires without a guard if it is free now: for bindings.
+    #[inline]
+    pub fn acquire_now(&self) -> bool {
+        self.shm().try_acquire(self.object.arena())
+    }
+
+    /// Releases without a guard if it is held and nobody waits for it.
+    #[inline]
+    pub fn release_now(&self) -> bool {
+        self.shm().try_release(self.object.arena())
+    }
+
     /// Acquires without a guard, until a deadline of [`crate::time::deadline`]: for bindings.
     /// An error of kind [`Kind::Interrupted`] says that a signal came.
     #[inline]

@@ -25,13 +25,15 @@ const LONG: Duration = Duration::from_secs(15);
 /// A time that is over at once.
 const SHORT: Duration = Duration::from_millis(5);
 
+type Body = fn() -> Outcome;
+
 fn main() {
     if std::env::var_os(FORGETS).is_some() {
         forgets_init();
         return;
     }
     procession::init();
-    let rows: [(&'static str, fn() -> Outcome); 21] = [
+    let rows: [(&str, Body); 21] = [
         ("cpu_count", cpu_count_is_the_machines),
         ("process_name_args", process_name_args),
         ("process_from_thread", process_from_thread),
@@ -758,7 +760,12 @@ fn queue_between_processes() -> Outcome {
 // CPU-bound work on all cores.
 
 fn primes_below(end: u64, step: u64) -> u64 {
-    let prime = |n: u64| n > 1 && (2..).take_while(|d| d * d <= n).all(|d| n % d != 0);
+    let prime = |n: u64| {
+        n > 1
+            && (2..)
+                .take_while(|d| d * d <= n)
+                .all(|d| !n.is_multiple_of(d))
+    };
     (end.saturating_sub(step)..end)
         .filter(|&n| prime(n))
         .count() as u64

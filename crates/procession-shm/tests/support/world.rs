@@ -80,7 +80,7 @@ impl Shared {
     /// A word, unless nobody ever wrote there: then it reads as zero.
     fn written(&self, at: Off) -> Option<&AtomicU64> {
         assert!(
-            at % 8 == 0 && at < self.layout.size,
+            at.is_multiple_of(8) && at < self.layout.size,
             "word {at:#x} is outside the arena"
         );
         let index = at as usize / 8;

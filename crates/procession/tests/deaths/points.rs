@@ -3,7 +3,7 @@
 use procession::object::{Name, Object};
 use procession::shm::lock::OnEnd;
 use procession::shm::queue::Queue;
-use procession::{Kind, Lock, Process};
+use procession::{Event, Kind, Lock, Process, shm::World};
 use serde::{Deserialize, Serialize};
 use std::time::{Duration, Instant};
 
@@ -42,11 +42,19 @@ const EXTRA: [u64; 3] = [8_000_000, 8_000_001, 8_000_002];
 
 /// Says that the victim is about to begin.
 const BEGUN: u64 = 0;
+/// Says that the victim is known to all, and that it may begin.
+const READY: u64 = 1;
+const GO: u64 = 2;
 
 type Act = (Plan, u32, i32, Name, Words);
 
 fn victim((plan, step, signal, name, words): Act) -> Option<u64> {
     let world = Killing::before(arena(), step, signal);
+    world.me();
+    words.set(READY, 1);
+    while words.get(GO) == 0 {
+        std::thread::yield_now();
+    }
     match plan {
         Plan::Put { form, .. } => {
             let (_lease, queue) = queue_of(name);
@@ -88,17 +96,22 @@ struct Points {
     signal: i32,
     step: u32,
     witness: Witness,
+    /// Others who sleep: the kernel tells one of all sleepers of a death, and he has to pass it on.
+    bystanders: [Process<()>; 4],
     words: Words,
     worst: Duration,
 }
 
 /// Lets a victim die, or stop, at each step in turn, until it survives its operation.
 pub fn each_step(name: &str, plan: Plan, signal: i32) -> Outcome {
+    let end = Event::new()?;
+    let sleeps = || Process::spawn(|end: Event| end.wait(), end.clone());
     let mut points = Points {
         plan,
         signal,
         step: 1,
         witness: Witness::start(),
+        bystanders: [sleeps()?, sleeps()?, sleeps()?, sleeps()?],
         words: Words::new(),
         worst: Duration::ZERO,
     };
@@ -106,7 +119,9 @@ pub fn each_step(name: &str, plan: Plan, signal: i32) -> Outcome {
     let mut survived = 0;
     // The number of steps may differ by a step or two when a wake comes early.
     while survived < 3 {
-        points.words.set(BEGUN, 0);
+        for word in [BEGUN, READY, GO] {
+            points.words.set(word, 0);
+        }
         let end = match plan {
             Plan::Put { form, bound, fill } => points.put(form, bound, fill),
             Plan::Get {
@@ -127,6 +142,10 @@ pub fn each_step(name: &str, plan: Plan, signal: i32) -> Outcome {
     let (steps, worst) = (points.step - 1 - survived, points.worst);
     assert!(steps > 1, "an operation has steps");
     points.witness.end()?;
+    end.set();
+    for bystander in points.bystanders {
+        bystander.join()?;
+    }
     println!("{name}: {steps} points, the others went on within {worst:?}");
     Ok(())
 }
@@ -140,7 +159,17 @@ impl Points {
             name_of(object),
             self.words,
         );
-        Process::spawn(victim, act).expect("a process")
+        let process = Process::spawn(victim, act).expect("a process");
+        until("the victim is ready", PROMISED, || {
+            self.words.get(READY) == 1
+        });
+        // It has woken all who sleep. Once they sleep again, only its death can.
+        until("the others sleep", PROMISED, || {
+            let mut bystanders = self.bystanders.iter();
+            bystanders.all(|other| is_asleep(other.pid())) && self.witness.is_asleep()
+        });
+        self.words.set(GO, 1);
+        process
     }
 
     /// Until the victim sleeps, has ended or is stopped.
@@ -186,8 +215,8 @@ impl Points {
         } else if bound != 0 {
             got.extend(get(arena(), queue, promised()));
         }
-        self.witness.begin(Order::Put, raw.object(), false);
         let since = Instant::now();
+        self.witness.begin(Order::Put, raw.object(), false);
         assert_eq!(self.answer(since), Answer::Did(0));
         expected.push(OF_WITNESS);
         got.extend(drain(queue));

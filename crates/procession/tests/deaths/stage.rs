@@ -220,6 +220,10 @@ impl Witness {
         }
     }
 
+    pub fn is_asleep(&self) -> bool {
+        is_asleep(self.process.pid())
+    }
+
     pub fn is_done(&self) -> bool {
         self.words.get(DONE) == self.given
     }
