@@ -167,7 +167,6 @@ pub enum Order {
 /// What became of it.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub enum Answer {
-    Late,
     Did(u64),
     Broken,
 }
@@ -181,7 +180,8 @@ const DONE: u64 = 4;
 const OUTCOME: u64 = 5;
 const VALUE: u64 = 6;
 
-/// A process that does one thing at a time on order, and is not told of deaths.
+/// A process that does one thing at a time on order. It sets no limit of time: that is for who asks, and a limit that
+/// is over would look again.
 pub struct Witness {
     process: Process<()>,
     words: Words,
@@ -234,8 +234,7 @@ impl Witness {
         *worst = since.elapsed().max(*worst);
         let value = self.words.get(VALUE);
         match self.words.get(OUTCOME) {
-            0 => Answer::Late,
-            1 => Answer::Did(value),
+            0 => Answer::Did(value),
             _ => Answer::Broken,
         }
     }
@@ -262,30 +261,29 @@ fn live((words, orders): (Words, Semaphore)) {
         let answer = if order == Order::Get as u64 {
             let (_lease, queue) = queue_of(name);
             words.set(BEGUN, given);
-            get(arena, queue, promised()).map_or(Answer::Late, Answer::Did)
+            Answer::Did(get(arena, queue, None).expect("no limit of time is over"))
         } else if order == Order::Put as u64 {
             let (_lease, queue) = queue_of(name);
             words.set(BEGUN, given);
-            let put = put(arena, queue, Form::Inline, OF_WITNESS, promised());
-            put.map_or(Answer::Late, |()| Answer::Did(0))
+            put(arena, queue, Form::Inline, OF_WITNESS, None).expect("room comes");
+            Answer::Did(0)
         } else if order == Order::Acquire as u64 {
             let (_lease, lock) = lock_of(name);
             words.set(BEGUN, given);
-            match lock.acquire(arena, promised(), OnEnd::Stays) {
+            match lock.acquire(arena, None, OnEnd::Stays) {
                 Acquired::Yes => {
                     lock.release(arena, false).expect("it is held");
                     Answer::Did(0)
                 }
                 Acquired::Broken(_) => Answer::Broken,
-                other => panic!("within the promised time: {other:?}"),
+                other => panic!("no limit of time is over: {other:?}"),
             }
         } else {
             return;
         };
         let (outcome, value) = match answer {
-            Answer::Late => (0, 0),
-            Answer::Did(value) => (1, value),
-            Answer::Broken => (2, 0),
+            Answer::Did(value) => (0, value),
+            Answer::Broken => (1, 0),
         };
         words.set(VALUE, value);
         words.set(OUTCOME, outcome);

@@ -4,12 +4,22 @@
 //! (1996), segments protected by hazard pointers (Michael, 2004); but the claim stands in the cell, with its owner,
 //! instead of in the tail, and a claim may be revoked. *Invariant*, states and deaths: README.md of this crate.
 
+mod cell;
+mod segment;
+mod walk;
+
+use self::cell::{CLAIMED, Cell, FULL_BLOCK, FULL_INLINE, SLOT, TAKEN, cell};
+pub(crate) use self::cell::{names, taken_by};
+pub(crate) use self::segment::sweep_segments;
+use self::segment::{
+    GET_HINT, LIFE, NEXT, PUT_HINT, QUEUE, SEQ, cell_at, free_segment, full_behind, new_segment,
+};
 use crate::class;
 use crate::gate::Gate;
 use crate::heap::{self, OutOfMemory};
 use crate::layout::GRANULE;
 use crate::message::{self, Message, Summary};
-use crate::slot::{Frame, Frames, Hazard, Intent};
+use crate::slot::{Frame, Hazard, Intent};
 use crate::tag::{Holds, Tag};
 use crate::world::{Off, Wake, World};
 
@@ -23,21 +33,6 @@ const MAX_SIZE: u64 = 256;
 /// Not 0: claims were revoked, so one item taken may make room for several.
 const DISTURBED: u64 = 264;
 
-// Words of a segment.
-const LIFE: u64 = 0;
-const SEQ: u64 = 8;
-const NEXT: u64 = 16;
-const PUT_HINT: u64 = 24;
-const QUEUE: u64 = 32;
-const GET_HINT: u64 = 64;
-const CELLS: u64 = 128;
-const CELL_BYTES: u64 = 128;
-
-// A segment's LIFE: lives or not, who freed it, how often it was used.
-const LIVES: u64 = 1;
-const FREED_BY: u32 = 1;
-const USE: u32 = 24;
-
 /// Messages of up to so many bytes stand in the cell itself.
 pub const INLINE: usize = 112;
 
@@ -45,47 +40,6 @@ pub const INLINE: usize = 112;
 const PATIENCE: u32 = 2;
 /// How often a get looks again at a claim before it revokes it.
 const LOOKS: u32 = 64;
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Cell {
-    Empty,
-    Claimed,
-    FullInline,
-    Revoked,
-    FullBlock(Off),
-    Taken,
-}
-
-const SLOT: u32 = 38;
-const CLAIMED: u64 = 1;
-const FULL_INLINE: u64 = 2;
-const REVOKED: u64 = 3;
-const FULL_BLOCK: u64 = 4;
-const TAKEN: u64 = 5;
-
-const fn cell(word: u64) -> Cell {
-    match word & 0xf {
-        0 => Cell::Empty,
-        CLAIMED => Cell::Claimed,
-        FULL_INLINE => Cell::FullInline,
-        REVOKED => Cell::Revoked,
-        FULL_BLOCK => Cell::FullBlock(block_of(word)),
-        _ => Cell::Taken,
-    }
-}
-
-const fn block_of(word: u64) -> Off {
-    (word >> 4 & ((1 << 34) - 1)) * GRANULE
-}
-
-/// Whether a word of a structure names this block: a cell, or a plain link.
-pub(crate) fn names(word: u64, block: Off) -> bool {
-    if word & 0xf == 0 {
-        word == block
-    } else {
-        block_of(word) == block
-    }
-}
 
 // The word HEAD: the segment, and the low bits of its number.
 const HEAD_SEQ: u32 = 34;
@@ -579,98 +533,6 @@ impl Queue {
         self.look_into(world, &frame, Hazard::Second, 0);
     }
 
-    /// Protects the segment that HEAD or TAIL names; says which, and what the word was. Until the
-    /// hazard is changed the segment is not freed.
-    fn protect<W: World>(
-        self,
-        world: &W,
-        frame: &Frame<'_, W>,
-        hazard: Hazard,
-        at: u64,
-    ) -> (Off, u64) {
-        let mut seen = world.load(self.0 + at);
-        loop {
-            let segment = if at == HEAD { head_segment(seen) } else { seen };
-            self.look_into(world, frame, hazard, segment);
-            let now = world.load(self.0 + at);
-            if now == seen {
-                return (segment, seen);
-            }
-            seen = now;
-        }
-    }
-
-    /// Changes a hazard. Who retired the segment that it stood for may have left it to us.
-    fn look_into<W: World>(self, world: &W, frame: &Frame<'_, W>, hazard: Hazard, segment: Off) {
-        let before = frame.hazard(hazard);
-        frame.set_hazard(hazard, segment);
-        if before != 0 && before != segment {
-            free_if_retired(world, self.0, before);
-        }
-    }
-
-    /// Counts the items, up to `enough`. With `settle`, claims on the way are revoked if they last, so that no item
-    /// can come to stand among those counted.
-    fn count<W: World>(self, world: &W, frame: &Frame<'_, W>, settle: bool, enough: u64) -> u64 {
-        'again: loop {
-            let (mut segment, head) = self.protect(world, frame, Hazard::Second, HEAD);
-            let mut index = world.load(segment + GET_HINT);
-            let (mut count, mut looks) = (0, 0);
-            loop {
-                while index < W::SEGMENT_CELLS && count < enough {
-                    let word = cell_at(segment, index);
-                    let seen = world.load(word);
-                    match cell(seen) {
-                        Cell::Empty => return count,
-                        Cell::Claimed if settle && looks < LOOKS && world.spin(looks) => {
-                            looks += 1;
-                            continue;
-                        }
-                        Cell::Claimed if settle => {
-                            self.revoke(world, word, seen);
-                            continue;
-                        }
-                        Cell::FullInline | Cell::FullBlock(_) => count += 1,
-                        Cell::Claimed | Cell::Revoked | Cell::Taken => {}
-                    }
-                    index += 1;
-                }
-                segment = world.load(segment + NEXT);
-                if segment == 0 || count >= enough {
-                    return count;
-                }
-                self.look_into(world, frame, Hazard::Second, segment);
-                if world.load(self.0 + HEAD) != head {
-                    continue 'again;
-                }
-                index = 0;
-            }
-        }
-    }
-
-    /// Revokes a claim that was seen in a cell.
-    fn revoke<W: World>(self, world: &W, word: Off, seen: u64) {
-        world.store(self.0 + DISTURBED, 1);
-        let _ = world.cas(word, seen, REVOKED);
-    }
-
-    /// The number of items in the queue.
-    pub fn len<W: World>(self, world: &W) -> u64 {
-        self.len_up_to(world, u64::MAX)
-    }
-
-    fn len_up_to<W: World>(self, world: &W, enough: u64) -> u64 {
-        let frame = Frame::enter(world);
-        let len = self.count(world, &frame, false, enough);
-        self.leave(world, frame);
-        len
-    }
-
-    /// Whether the queue is empty.
-    pub fn is_empty<W: World>(self, world: &W) -> bool {
-        self.len_up_to(world, 1) == 0
-    }
-
     /// Frees all that is in the queue, and its segments. For the end of the object; begun by one
     /// who died, it may be done again.
     pub(crate) fn drain<W: World>(self, world: &W) {
@@ -707,90 +569,10 @@ fn message_of<'w, W: World>(
     Ok(message)
 }
 
-const fn cell_at(segment: Off, index: u64) -> Off {
-    segment + CELLS + index * CELL_BYTES
-}
-
-fn new_segment<W: World>(world: &W, queue: Off, seq: u64) -> Result<Off, OutOfMemory> {
-    let segment = heap::alloc(world, class::SEGMENT)?;
-    let uses = (world.load(segment + LIFE) >> USE) + 1;
-    world.store(segment + LIFE, uses << USE | LIVES);
-    world.store(segment + SEQ, seq);
-    world.store(segment + NEXT, 0);
-    world.store(segment + PUT_HINT, 0);
-    world.store(segment + GET_HINT, 0);
-    world.store(segment + QUEUE, queue);
-    for index in 0..W::SEGMENT_CELLS {
-        world.store(cell_at(segment, index), 0);
-    }
-    Ok(segment)
-}
-
-/// Frees a segment that the head has left, if no frame protects it. Anybody may try at any time:
-/// LIFE is read first, so if it is still the same at the end, all that was read belongs together.
-fn free_if_retired<W: World>(world: &W, queue: Off, segment: Off) {
-    const MASK: u64 = (1 << (64 - HEAD_SEQ)) - 1;
-    let life = world.load(segment + LIFE);
-    if heap::tag(world, segment) != Tag::Shared(queue, Holds::Bytes) {
-        return;
-    }
-    let head = world.load(queue + HEAD) >> HEAD_SEQ;
-    let passed = head.wrapping_sub(world.load(segment + SEQ)) & MASK;
-    if passed == 0 || passed > MASK / 2 {
-        return;
-    }
-    let high = world.load(crate::layout::header::THREADS_HIGH) as u32;
-    if (0..high).any(|slot| Frames::of(world, slot).protect(segment)) {
-        return;
-    }
-    free_segment(world, segment, life);
-}
-
-fn free_segment<W: World>(world: &W, segment: Off, life: u64) {
-    if life & LIVES == 0 {
-        return;
-    }
-    // One wins, and is named, so that the block is freed once, also if the winner dies here.
-    let freed = life >> USE << USE | (world.me().slot as u64) << FREED_BY;
-    if world.cas(segment + LIFE, life, freed).is_ok() {
-        heap::free(world, segment);
-    }
-}
-
-/// Whether an item may stand behind a claim.
-fn full_behind<W: World>(world: &W, segment: Off, index: u64) -> bool {
-    world.load(segment + NEXT) != 0
-        || (index + 1..W::SEGMENT_CELLS)
-            .map(|index| cell(world.load(cell_at(segment, index))))
-            .take_while(|&cell| cell != Cell::Empty)
-            .any(|cell| matches!(cell, Cell::FullInline | Cell::FullBlock(_)))
-}
-
 /// Revokes the claim of a dead producer. For the recovery of its slot.
 pub(crate) fn revoke<W: World>(world: &W, segment: Off, word: Off, slot: u32) {
     let seen = world.load(word);
     if cell(seen) == Cell::Claimed && seen >> SLOT == slot as u64 {
         Queue(world.load(segment + QUEUE)).revoke(world, word, seen);
     }
-}
-
-/// Whether a cell says that this slot took the block from it.
-pub(crate) fn taken_by(word: u64, slot: u32, block: Off) -> bool {
-    word & 0xf == TAKEN && word >> SLOT == slot as u64 && block_of(word) == block
-}
-
-/// Frees the segments that a dead thread had left half-freed, and those that nobody else will look at.
-pub(crate) fn sweep_segments<W: World>(world: &W, dead: u32) {
-    heap::walk_blocks_of(world, class::SEGMENT, |segment, tag| {
-        let Tag::Shared(queue, _) = tag else { return };
-        let life = world.load(segment + LIFE);
-        if life & LIVES != 0 {
-            if heap::class_of(world, queue).is_some() {
-                free_if_retired(world, queue, segment);
-            }
-        } else if life & ((1 << USE) - 1) == (dead as u64) << FREED_BY {
-            // Only he who won the CAS may free it; his recoverer is we.
-            heap::free(world, segment);
-        }
-    });
 }
