@@ -53,12 +53,8 @@ def start(method, environ):
     )
 
 
-@pytest.mark.timeout(600)
-def test_nothing_is_left_of_killed_programs(tmp_path, record_property, capsys):
-    mark = uuid.uuid4().hex
-    environ = {**os.environ, MARK: mark, "TMPDIR": str(tmp_path)}
-    generator = random.Random(SEED)
-    before = open_files(), shared_memory(), names("/dev/shm")
+def run_and_kill(environ, generator, nothing_left):
+    """All programs, in batches; after each, nothing may be left in time."""
     # Root alone or whole tree, fork or spawn, in turn; each tenth while it starts.
     plan = [(METHODS[i % 2], ("root", "tree")[i // 2 % 2], i % 10 == 9) for i in range(PROGRAMS)]
     for first in range(0, PROGRAMS, AT_A_TIME):
@@ -77,7 +73,7 @@ def test_nothing_is_left_of_killed_programs(tmp_path, record_property, capsys):
             else:
                 os.killpg(program.pid, signal.SIGKILL)
         eventually(
-            lambda: not marked(mark),
+            nothing_left,
             PROMISED,
             step=0.01,
             what=f"no process of programs {first} to {first + len(batch)} is left, seed {SEED}",
@@ -85,6 +81,19 @@ def test_nothing_is_left_of_killed_programs(tmp_path, record_property, capsys):
         for program, *_ in batch:
             program.wait(GUARD)
             program.stdout.close()
+
+
+@pytest.mark.timeout(600)
+def test_nothing_is_left_of_killed_programs(tmp_path, record_property, capsys):
+    mark = uuid.uuid4().hex
+    environ = {**os.environ, MARK: mark, "TMPDIR": str(tmp_path)}
+    generator = random.Random(SEED)
+    before = open_files(), shared_memory(), names("/dev/shm")
+    try:
+        run_and_kill(environ, generator, lambda: not marked(mark))
+    finally:
+        for pid in marked(mark):  # of a run that failed
+            os.kill(pid, signal.SIGKILL)
     assert names(tmp_path) == set()
     # Others' names in /dev/shm, files and memory come and go; what leaked would stay.
     eventually(lambda: not names("/dev/shm") - before[2], what="no new name in /dev/shm")
