@@ -222,7 +222,8 @@ fn heap_model(weak: bool) {
         shared.touch(block, 1);
         heap::free(&w, block);
     });
-    shared.touch(w.layout().class(3), 64);
+    let class = procession_shm::class::for_len(10).expect("there is one");
+    shared.touch(w.layout().class(class), 64);
     shared.touch(w.layout().tag(blocks[0]), 3);
     shared.seal();
     if weak {

@@ -468,7 +468,13 @@ impl World for Arena {
                     self.add(header::SLICE_FOUND_WORK, 1);
                 }
                 life::look_round(self);
-                Wake::Look
+                // A signal that came just before we slept interrupted nothing: its handler's turn
+                // may be due since then. Handlers of interpreters run in the first thread.
+                if process::tid() == process::pid() {
+                    Wake::Interrupted
+                } else {
+                    Wake::Look
+                }
             }
         }
     }
