@@ -265,11 +265,11 @@ class Trial:
         victim = self.start(consume, queue, fresh=True)  # there is nothing to get yet
         total, got = 0, []
         for instant in range(self.count):
-            # So few that the victim also waits in get, so many that it also works.
-            for _ in range(self.random.randrange(60)):
+            for _ in range(self.random.randrange(100)):
                 queue.put(payload(total))
                 total += 1
-            self.until_the_instant()
+            if instant % 4 == 0:
+                self.until_the_instant()  # by then it waits in get; else it is at work
             self.stop(victim)
             self.inside += self.book.inside()
             rest = self.drain(queue, instant)

@@ -43,6 +43,7 @@ pub fn released<T: Send>(
     py: Python<'_>,
     mut call: impl FnMut() -> Result<T> + Send,
 ) -> PyResult<T> {
+    procession::life::attend_to_signals();
     loop {
         match py.detach(&mut call) {
             Err(error) if error.kind() == Kind::Interrupted => py.check_signals()?,

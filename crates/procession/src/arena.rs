@@ -469,8 +469,8 @@ impl World for Arena {
                 }
                 life::look_round(self);
                 // A signal that came just before we slept interrupted nothing: its handler's turn
-                // may be due since then. Handlers of interpreters run in the first thread.
-                if process::tid() == process::pid() {
+                // may be due since then.
+                if life::attends_to_signals() {
                     Wake::Interrupted
                 } else {
                     Wake::Look

@@ -60,6 +60,22 @@ pub(crate) fn spins_again(round: u32) -> bool {
     false
 }
 
+thread_local! {
+    static ATTENDS: Cell<bool> = const { Cell::new(false) };
+}
+
+/// For bindings: in the process's first thread, where interpreters run the handlers of signals, the
+/// calling thread's waits are `Interrupted` after each slice as well.
+pub fn attend_to_signals() {
+    if !ATTENDS.with(Cell::get) && process::tid() == process::pid() {
+        ATTENDS.with(|attends| attends.set(true));
+    }
+}
+
+pub(crate) fn attends_to_signals() -> bool {
+    ATTENDS.with(Cell::get)
+}
+
 /// Dropped when the thread ends.
 struct LastAct;
 

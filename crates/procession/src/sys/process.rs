@@ -5,6 +5,7 @@ use rustix::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::{self, Errno};
 use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions};
+use std::io::Read;
 
 /// The process id of the calling process.
 pub fn pid() -> u32 {
@@ -22,11 +23,18 @@ pub fn pidfd(pid: u32) -> io::Result<OwnedFd> {
     rustix::process::pidfd_open(pid, PidfdFlags::empty())
 }
 
+/// A file of /proc, which tells all it has in one read.
+fn read_proc(path: &str) -> Option<String> {
+    let mut bytes = [0; 4096];
+    let len = std::fs::File::open(path).ok()?.read(&mut bytes).ok()?;
+    Some(String::from_utf8_lossy(&bytes[..len]).into_owned())
+}
+
 /// When the kernel started a task, and whether it runs its last kernel code or is a zombie by now (proc_pid_stat(5)).
 fn stat(path: &str) -> Option<(u64, bool)> {
     // PF_EXITING: set before the kernel marks the life words.
     const EXITING: u64 = 4;
-    let stat = std::fs::read_to_string(format!("{path}/stat")).ok()?;
+    let stat = read_proc(&format!("{path}/stat"))?;
     // The name, second field, may hold anything but ends at the last parenthesis.
     let mut fields = stat[stat.rfind(')')? + 1..].split_whitespace();
     let state = fields.next()?;
@@ -38,7 +46,7 @@ fn stat(path: &str) -> Option<(u64, bool)> {
 /// Whether a task comes back from the kernel no more: it ends, or SIGKILL is on its way to it.
 fn is_ending(path: &str) -> bool {
     let killed = || {
-        let status = std::fs::read_to_string(format!("{path}/status")).ok()?;
+        let status = read_proc(&format!("{path}/status"))?;
         let pending = status.lines().find_map(|line| line.strip_prefix("SigPnd:"));
         let pending = u64::from_str_radix(pending?.trim(), 16).ok()?;
         Some(pending & 1 << (libc::SIGKILL - 1) != 0)
