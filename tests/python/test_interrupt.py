@@ -1,5 +1,7 @@
 """Ctrl-C, and the interpreter's end, while a call waits."""
 
+import os
+import random
 import signal
 import time
 
@@ -7,10 +9,12 @@ import pytest
 from blocking_calls import BLOCKING_CALLS
 from deadline import eventually
 from processes import marked, wait_asleep
-from program import Program
+from program import Program, run_program
 from under_test import METHODS
 
 pytestmark = pytest.mark.timeout(60)
+
+SEED = int(os.environ.get("PROCESSION_SEED", random.randrange(2**32)))
 
 # A child waits too, and gets the signal as the root does: it stays silent, as the report is the
 # root's.
@@ -76,6 +80,46 @@ def test_ctrl_c_can_be_caught(method):
         assert program.line() == "all goes on"
         assert program.wait() == 0
         assert program.stderr == ""
+
+
+AT_RANDOM_INSTANTS = """
+    import random
+    import signal
+    import sys
+    import time
+    from blocking_calls import BlockingCalls
+
+    class Enough(Exception):
+        pass
+
+    def handler(*_):
+        raise Enough
+
+    if __name__ == "__main__":
+        name, seed = sys.argv[1], int(sys.argv[2])
+        generator, longest = random.Random(seed), 0.0
+        calls = BlockingCalls("fork")
+        signal.signal(signal.SIGALRM, handler)
+        for _ in range(200):
+            call = getattr(calls, name)()
+            try:
+                signal.setitimer(signal.ITIMER_REAL, 1e-6 + generator.random() * 2e-4)
+                began = time.monotonic()
+                call()
+            except Enough:
+                longest = max(longest, time.monotonic() - began)
+            else:
+                sys.exit("it returned")
+        print(longest)
+"""
+
+
+@pytest.mark.parametrize("call", [call for call in BLOCKING_CALLS if not call.startswith("join")])
+def test_a_signal_as_the_wait_begins_is_not_missed(call):
+    # Between the call's beginning and its sleep there is nothing for the kernel to interrupt.
+    ended = run_program(AT_RANDOM_INSTANTS, call, SEED)
+    assert float(ended.lines[0]) < 1.0, f"seed {SEED}"  # the second that is promised
+    assert ended.stderr == ""
 
 
 AT_EXIT = """

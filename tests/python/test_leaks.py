@@ -53,25 +53,34 @@ def start(method, environ):
     )
 
 
+def kill_soon(program, what, seconds):
+    """SIGKILL to the root alone or to the whole tree at once, after so long."""
+    until = time.perf_counter() + seconds
+    while time.perf_counter() < until:
+        pass
+    if what == "root":
+        program.kill()
+    else:
+        os.killpg(program.pid, signal.SIGKILL)
+
+
 def run_and_kill(environ, generator, nothing_left):
     """All programs, in batches; after each, nothing may be left in time."""
-    # Root alone or whole tree, fork or spawn, in turn; each tenth while it starts.
-    plan = [(METHODS[i % 2], ("root", "tree")[i // 2 % 2], i % 10 == 9) for i in range(PROGRAMS)]
+    # Root alone or whole tree, fork or spawn, in turn; each ninth while it starts.
+    plan = [(METHODS[i % 2], ("root", "tree")[i // 2 % 2], i % 9 == 8) for i in range(PROGRAMS)]
     for first in range(0, PROGRAMS, AT_A_TIME):
         batch = [
             (start(method, environ), *rest) for method, *rest in plan[first : first + AT_A_TIME]
         ]
+        for program, what, early in batch:
+            if early:
+                kill_soon(program, what, generator.random() * 0.2)
         for program, _, early in batch:
             if not early:
                 assert program.stdout.readline() == b"works\n", f"it did not start, seed {SEED}"
-        for program, what, _ in batch:
-            until = time.perf_counter() + generator.random() * 0.01
-            while time.perf_counter() < until:
-                pass
-            if what == "root":
-                program.kill()
-            else:
-                os.killpg(program.pid, signal.SIGKILL)
+        for program, what, early in batch:
+            if not early:
+                kill_soon(program, what, generator.random() * 0.01)
         eventually(
             nothing_left,
             PROMISED,
