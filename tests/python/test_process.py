@@ -1,10 +1,9 @@
-"""Process: what it runs, how it is named, joined, ended and looked at."""
+"""Process: what it runs, how it is started, joined and looked at; from a thread; bad input."""
 
 import multiprocessing
 import multiprocessing.connection
 import multiprocessing.process
 import os
-import signal
 import sys
 import threading
 import time
@@ -12,52 +11,21 @@ import time
 import pytest
 from deadline import GUARD, eventually
 from processes import finish, gone, start, wait_asleep
-from program import Program, run_program
-from under_test import METHODS, mp
+from program import Program
+from targets import (
+    answer,
+    fail,
+    leave,
+    nothing,
+    say_who,
+    wait_for,
+)
+from under_test import mp
 
 pytestmark = pytest.mark.timeout(90)
 
 # A program that has threads is warned by Python itself when it forks, from 3.12 on.
 threads_of_the_test = pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
-
-
-def nothing():
-    pass
-
-
-def answer(queue, *args, **kwargs):
-    queue.put((args, kwargs))
-
-
-def say_who(queue):
-    process = mp.current_process()
-    queue.put((process.name, process.pid, process.ident, os.getpid(), os.getppid(), process.daemon))
-
-
-def wait_for(event):
-    event.wait()
-
-
-def wait_then_exit(event, code):
-    event.wait()
-    sys.exit(code)
-
-
-def tell_then_wait(ready, event):
-    ready.set()
-    event.wait()
-
-
-def leave(code):
-    sys.exit(code)
-
-
-def leave_hard(code):
-    os._exit(code)
-
-
-def fail():
-    raise LookupError("no such thing")
 
 
 # --- what it runs
@@ -161,154 +129,6 @@ def test_a_child_may_have_children(ctx, method):
     assert (name, parent) == ("grandchild", process.pid)
     assert queue.get(timeout=GUARD) == 0
     finish(process)
-
-
-# --- names and numbers
-
-
-def test_name_pid_and_daemon(ctx):
-    queue = ctx.Queue()
-    process = ctx.Process(target=say_who, args=(queue,), name="worker é", daemon=True)
-    assert (process.name, process.pid, process.ident, process.daemon) == (
-        "worker é",
-        None,
-        None,
-        True,
-    )
-    process.start()
-    pid = process.pid
-    assert isinstance(pid, int)
-    assert process.ident == pid
-    assert queue.get(timeout=GUARD) == ("worker é", pid, pid, pid, os.getpid(), True)
-    finish(process)
-    assert process.pid == pid
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_default_names(method):
-    program = """
-        import procession as mp
-
-        def child(queue):
-            queue.put(mp.current_process().name)
-            grandchild = mp.Process(target=grandchild_, args=(queue,))
-            grandchild.start()
-            grandchild.join()
-
-        def grandchild_(queue):
-            queue.put(mp.current_process().name)
-
-        if __name__ == "__main__":
-            import sys
-            mp.set_start_method(sys.argv[1])
-            queue = mp.Queue()
-            print(mp.current_process().name)
-            one, two = (mp.Process(target=child, args=(queue,)) for _ in range(2))
-            print(one.name, two.name)
-            for process in one, two:
-                process.start()
-                print(queue.get(), queue.get())
-                process.join()
-
-            class Worker(mp.Process):
-                pass
-
-            print(Worker().name)
-    """
-    assert run_program(program, method).lines == [
-        "MainProcess",
-        "Process-1 Process-2",
-        "Process-1 Process-1:1",
-        "Process-2 Process-2:1",
-        "Worker-3",
-    ]
-
-
-def test_name_can_be_set_and_must_be_text(ctx):
-    process = ctx.Process(target=nothing)
-    process.name = "other"
-    assert process.name == "other"
-    with pytest.raises(AssertionError):
-        process.name = 3
-
-
-def test_daemon_is_inherited_and_fixed_at_start(ctx):
-    event = ctx.Event()
-    process = ctx.Process(target=wait_for, args=(event,))
-    assert process.daemon is mp.current_process().daemon is False
-    process.daemon = True
-    assert process.daemon is True
-    process.start()
-    with pytest.raises(AssertionError):
-        process.daemon = False
-    event.set()
-    finish(process)
-
-
-def test_current_process_of_the_root():
-    process = mp.current_process()
-    assert process.name == "MainProcess"
-    assert process.pid == process.ident == os.getpid()
-    assert process.is_alive()
-    assert mp.parent_process() is None
-
-
-def say_parent(queue, event):
-    parent = mp.parent_process()
-    standard = multiprocessing.current_process()
-    queue.put(
-        (parent.name, parent.pid, parent.is_alive(), mp.current_process().name, standard.name)
-    )
-    event.wait()
-
-
-def test_parent_process_and_the_state_of_the_standard_library(ctx):
-    queue, event = ctx.Queue(), ctx.Event()
-    process = start(ctx, say_parent, queue, event, name="child")
-    assert queue.get(timeout=GUARD) == ("MainProcess", os.getpid(), True, "child", "child")
-    event.set()
-    finish(process)
-
-
-def test_active_children(ctx):
-    event = ctx.Event()
-    before = mp.active_children()
-    first, second = (start(ctx, wait_for, event) for _ in range(2))
-    assert set(mp.active_children()) - set(before) == {first, second}
-    event.set()
-    first.join(GUARD)
-    second.join(GUARD)
-    assert not {first, second} & set(mp.active_children())
-
-
-def test_active_children_reaps(ctx):
-    process = start(ctx, nothing)
-    eventually(lambda: process not in mp.active_children())
-    eventually(lambda: not os.path.exists(f"/proc/{process.pid}"), what="no zombie is left")
-    assert process.exitcode == 0
-
-
-def test_repr(ctx):
-    event = ctx.Event()
-    process = ctx.Process(target=wait_for, args=(event,), name="shown", daemon=True)
-    assert "name='shown'" in repr(process)
-    assert f"parent={os.getpid()}" in repr(process)
-    assert "initial" in repr(process)
-    assert "daemon" in repr(process)
-    process.start()
-    assert "started" in repr(process)
-    assert f"pid={process.pid}" in repr(process)
-    event.set()
-    process.join(GUARD)
-    assert "stopped" in repr(process)
-    assert "exitcode=0" in repr(process)
-    process.close()
-    assert "closed" in repr(process)
-    event.clear()
-    killed = start(ctx, wait_for, event)
-    killed.kill()
-    killed.join(GUARD)
-    assert "exitcode=-SIGKILL" in repr(killed)
 
 
 # --- start, join, is_alive, sentinel
@@ -431,189 +251,6 @@ def test_only_the_parent_may_join():
     finish(process, other)
 
 
-# --- how it ends
-
-
-@pytest.mark.parametrize(
-    ("target", "args", "code"),
-    [
-        (nothing, (), 0),
-        (leave, (0,), 0),
-        (leave, (None,), 0),
-        (leave, (7,), 7),
-        (leave, (255,), 255),
-        (leave, (True,), 1),
-        (leave_hard, (9,), 9),
-        (fail, (), 1),
-        (os.kill, ("self", signal.SIGTERM), -signal.SIGTERM),
-        (os.kill, ("self", signal.SIGUSR1), -signal.SIGUSR1),
-    ],
-    ids=lambda value: getattr(value, "__name__", None) or str(value),
-)
-def test_exit_codes(ctx, target, args, code):
-    if target is os.kill:
-        target, args = kill_self, args[1:]
-    process = ctx.Process(target=target, args=args)
-    assert process.exitcode is None
-    process.start()
-    process.join(GUARD)
-    assert process.exitcode == code
-
-
-def kill_self(number):
-    os.kill(os.getpid(), number)
-    signal.pause()
-
-
-def test_exit_code_is_none_while_it_runs(ctx):
-    event = ctx.Event()
-    process = start(ctx, wait_then_exit, event, 5)
-    assert process.exitcode is None
-    event.set()
-    finish(process, codes=[5])
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_uncaught_exception_is_reported(method):
-    program = """
-        import sys
-        import procession as mp
-
-        def fail():
-            raise LookupError("no such thing")
-
-        if __name__ == "__main__":
-            process = mp.get_context(sys.argv[1]).Process(target=fail, name="unlucky")
-            process.start()
-            process.join()
-            print(process.exitcode)
-    """
-    ended = run_program(program, method)
-    assert ended.lines == ["1"]
-    assert "Process unlucky:" in ended.stderr
-    assert ended.stderr.count("Traceback (most recent call last)") == 1
-    assert "LookupError: no such thing" in ended.stderr
-    assert 'raise LookupError("no such thing")' in ended.stderr
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_sys_exit_with_a_message(method):
-    program = """
-        import sys
-        import procession as mp
-
-        if __name__ == "__main__":
-            process = mp.get_context(sys.argv[1]).Process(target=sys.exit, args=("too late",))
-            process.start()
-            process.join()
-            print(process.exitcode)
-    """
-    ended = run_program(program, method)
-    assert ended.lines == ["1"]
-    assert ended.stderr == "too late\n"
-
-
-def test_terminate(ctx):
-    ready, event = ctx.Event(), ctx.Event()
-    process = start(ctx, tell_then_wait, ready, event)
-    assert ready.wait(GUARD)
-    process.terminate()
-    finish(process, codes=[-signal.SIGTERM])
-    process.terminate()  # harmless after its end
-    process.kill()
-    assert process.exitcode == -signal.SIGTERM
-
-
-def test_kill(ctx):
-    ready, event = ctx.Event(), ctx.Event()
-    process = start(ctx, tell_then_wait, ready, event)
-    assert ready.wait(GUARD)
-    process.kill()
-    finish(process, codes=[-signal.SIGKILL])
-
-
-def test_kill_at_once(ctx):
-    event = ctx.Event()
-    process = start(ctx, wait_for, event)
-    process.kill()
-    finish(process, codes=[-signal.SIGKILL])
-
-
-def test_close(ctx):
-    event = ctx.Event()
-    process = start(ctx, wait_for, event)
-    with pytest.raises(ValueError, match="still running"):
-        process.close()
-    event.set()
-    process.join(GUARD)
-    process.close()
-    process.close()
-    for use in (
-        process.start,
-        process.join,
-        process.is_alive,
-        process.terminate,
-        process.kill,
-        lambda: process.exitcode,
-        lambda: process.pid,
-        lambda: process.ident,
-        lambda: process.sentinel,
-    ):
-        with pytest.raises(ValueError, match="closed"):
-            use()
-
-
-def test_close_before_start(ctx):
-    process = ctx.Process(target=nothing)
-    process.close()
-    with pytest.raises(ValueError, match="closed"):
-        process.start()
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_the_program_waits_for_its_children_but_not_for_daemons(method):
-    program = """
-        import signal
-        import sys
-        import procession as mp
-
-        def child(queue):
-            print("child", queue.get(), flush=True)
-
-        def daemon(ready):
-            ready.set()
-            signal.pause()
-
-        if __name__ == "__main__":
-            ctx = mp.get_context(sys.argv[1])
-            queue, ready = ctx.Queue(), ctx.Event()
-            ctx.Process(target=daemon, args=(ready,), daemon=True).start()
-            ctx.Process(target=child, args=(queue,)).start()
-            ready.wait()
-            print("main ends", flush=True)
-            queue.put("ends")
-    """
-    ended = run_program(program, method)  # waits for the end of each process that holds stdout
-    assert ended.lines == ["main ends", "child ends"]
-    assert ended.stderr == ""
-
-
-def try_to_have_a_child(method, queue):
-    try:
-        mp.get_context(method).Process(target=nothing).start()
-    except AssertionError as error:
-        queue.put(str(error))
-    else:
-        queue.put("started")
-
-
-def test_a_daemon_may_not_have_children(ctx, method):
-    queue = ctx.Queue()
-    process = start(ctx, try_to_have_a_child, method, queue, daemon=True)
-    assert "daemonic" in queue.get(timeout=GUARD)
-    finish(process)
-
-
 # --- from a thread
 
 
@@ -662,71 +299,6 @@ def test_started_from_many_threads_and_joined_elsewhere(ctx):
     joiner.start()
     joiner.join(GUARD)
     assert [process.exitcode for process in processes] == [0, 0, 0, 0]
-
-
-# --- processors
-
-
-def say_affinity(queue):
-    queue.put(os.sched_getaffinity(0))
-
-
-def test_affinity_of_a_child(ctx):
-    mine = os.sched_getaffinity(0)
-    one = {max(mine)}
-    queue = ctx.Queue()
-    process = ctx.Process(target=say_affinity, args=(queue,), affinity=one)
-    process.start()
-    assert queue.get(timeout=GUARD) == one
-    finish(process)
-    assert os.sched_getaffinity(0) == mine
-
-
-def test_affinity_of_several_processors(ctx):
-    mine = os.sched_getaffinity(0)
-    queue = ctx.Queue()
-    process = ctx.Process(target=say_affinity, args=(queue,), affinity=sorted(mine))
-    process.start()
-    assert queue.get(timeout=GUARD) == mine
-    finish(process)
-
-
-def bind_oneself(method, queue):
-    one = {min(os.sched_getaffinity(0))}
-    os.sched_setaffinity(0, one)
-    queue.put(one)
-    process = mp.get_context(method).Process(target=say_affinity, args=(queue,))
-    process.start()
-    process.join()
-
-
-def test_affinity_for_oneself_is_inherited(ctx, method):
-    mine = os.sched_getaffinity(0)
-    queue = ctx.Queue()
-    process = start(ctx, bind_oneself, method, queue)
-    one = queue.get(timeout=GUARD)
-    assert len(one) == 1
-    assert queue.get(timeout=GUARD) == one
-    finish(process)
-    assert os.sched_getaffinity(0) == mine
-
-
-@pytest.mark.parametrize(
-    ("affinity", "error"),
-    [
-        (3, TypeError),
-        (["0"], TypeError),
-        ([], ValueError),
-        ({-1}, ValueError),
-        ({100_000}, (ValueError, OSError)),
-    ],
-)
-def test_wrong_affinity(ctx, affinity, error):
-    def make_and_start():
-        ctx.Process(target=nothing, affinity=affinity).start()
-
-    with pytest.raises(error):
-        make_and_start()
 
 
 # --- bad input

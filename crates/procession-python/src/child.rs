@@ -5,9 +5,10 @@ use crate::errors::to_python;
 use procession::arena::Arena;
 use procession::shm::object::Handle;
 use procession::sys::process as sys;
-use procession::{Error, Kind, Result, carrier, program, time};
+use procession::{Error, Kind, Result, carrier, descriptor, program};
 use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
+use rustix::event::PollFlags;
 use rustix::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use rustix::io::Errno;
 use std::sync::Mutex;
@@ -32,6 +33,7 @@ pub struct Child {
 impl Child {
     fn new(arena: &Arena, pid: u32, record: Option<u32>) -> Result<Self> {
         let pidfd = sys::pidfd(pid).map_err(|error| {
+            sys::discard(pid);
             Error::new(
                 Kind::System,
                 format!("opening process {pid}: {}", std::io::Error::from(error)),
@@ -67,11 +69,7 @@ impl Child {
         if let Some(code) = self.known() {
             return Ok(Some(code));
         }
-        let left = time::left(until).map(|left| rustix::time::Timespec {
-            tv_sec: left.as_secs() as i64,
-            tv_nsec: left.subsec_nanos().into(),
-        });
-        match sys::wait_ended(self.pidfd.as_fd(), left) {
+        match descriptor::wait(self.pidfd.as_fd(), PollFlags::IN, until) {
             Ok(true) => Ok(Some(self.reap())),
             Ok(false) => Ok(None),
             Err(Errno::INTR) => Err(Error::new(Kind::Interrupted, "a signal came")),

@@ -1,12 +1,12 @@
 //! Messages over descriptors, in the format of multiprocessing's connections: the length, then the bytes.
 
 use crate::blocking::{deadline, released};
-use procession::{Error, Kind, time};
+use procession::{Error, Kind, descriptor};
 use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::{PyEOFError, PyOSError};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
-use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::event::PollFlags;
 use rustix::fd::BorrowedFd;
 use rustix::io::Errno;
 use std::io::IoSlice;
@@ -36,20 +36,20 @@ fn borrowed<'a>(fd: i32) -> PyResult<BorrowedFd<'a>> {
 pub fn poll(py: Python<'_>, fd: i32, timeout: Option<Bound<'_, PyAny>>) -> PyResult<bool> {
     let fd = borrowed(fd)?;
     let until = deadline(timeout.as_ref())?;
-    released(py, || {
-        let left = time::left(until).map(|left| Timespec {
-            tv_sec: left.as_secs() as i64,
-            tv_nsec: left.subsec_nanos().into(),
-        });
-        let mut fds = [PollFd::new(&fd, PollFlags::IN)];
-        rustix::event::poll(&mut fds, left.as_ref())
-            .map(|ready| ready > 0)
-            .map_err(system)
-    })
+    ready(py, fd, PollFlags::IN, until)
 }
 
-/// Calls a function of a descriptor until no signal interrupts it, with the interpreter released; a descriptor that does not
-/// block is waited for.
+/// Waits, with the interpreter released and signals looked at, until one of `wants` holds.
+fn ready(
+    py: Python<'_>,
+    fd: BorrowedFd<'_>,
+    wants: PollFlags,
+    until: Option<u64>,
+) -> PyResult<bool> {
+    released(py, || descriptor::wait(fd, wants, until).map_err(system))
+}
+
+/// Calls a function of a descriptor that does not wait, until it is done; waits in between.
 fn call<T: Send>(
     py: Python<'_>,
     fd: BorrowedFd<'_>,
@@ -57,16 +57,11 @@ fn call<T: Send>(
     mut call: impl FnMut() -> rustix::io::Result<T> + Send,
 ) -> PyResult<T> {
     loop {
-        let done = py.detach(|| match call() {
-            Err(Errno::AGAIN) => {
-                let mut fds = [PollFd::new(&fd, wants)];
-                rustix::event::poll(&mut fds, None).and(Err(Errno::AGAIN))
-            }
-            done => done,
-        });
-        match done {
+        match py.detach(&mut call) {
             Err(Errno::INTR) => py.check_signals()?,
-            Err(Errno::AGAIN) => {}
+            Err(Errno::AGAIN) => {
+                ready(py, fd, wants, None)?;
+            }
             done => return done.map_err(os_error),
         }
     }
@@ -93,7 +88,7 @@ pub fn write_message(py: Python<'_>, fd: i32, data: &Bound<'_, PyAny>) -> PyResu
         let head = &header[done.min(header.len())..];
         let body = &bytes[done.saturating_sub(header.len())..];
         done += call(py, fd, PollFlags::OUT, || {
-            rustix::io::writev(fd, &[IoSlice::new(head), IoSlice::new(body)])
+            descriptor::write_now(fd, &[IoSlice::new(head), IoSlice::new(body)])
         })?;
     }
     Ok(())
@@ -143,7 +138,7 @@ fn read_exact(py: Python<'_>, fd: BorrowedFd<'_>, into: &mut [u8], at_start: boo
     let mut have = 0;
     while have < into.len() {
         let rest = &mut into[have..];
-        match call(py, fd, PollFlags::IN, || rustix::io::read(fd, &mut *rest))? {
+        match call(py, fd, PollFlags::IN, || descriptor::read_now(fd, rest))? {
             0 if at_start && have == 0 => return Err(PyEOFError::new_err(())),
             0 => return Err(PyOSError::new_err("got end of file during message")),
             n => have += n,

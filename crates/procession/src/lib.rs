@@ -10,6 +10,7 @@ pub mod barrier;
 pub mod carrier;
 pub mod condition;
 pub mod cpu;
+pub mod descriptor;
 pub mod error;
 pub mod event;
 pub mod life;

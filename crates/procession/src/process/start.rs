@@ -96,8 +96,11 @@ fn start<A: Serialize, R>(
     let generation = program::generation(arena, record);
     write_name(arena, record, &name);
     let pid = child::exec(arena, record, &mail)?;
+    let pidfd = sys::pidfd(pid).map_err(|e| {
+        sys::discard(pid);
+        Error::system("opening the process", e)
+    })?;
     program::set_pid(arena, record, pid);
-    let pidfd = sys::pidfd(pid).map_err(|e| Error::system("opening the process", e))?;
     Ok(Process {
         name,
         pid,

@@ -98,6 +98,15 @@ pub fn reap(pidfd: BorrowedFd<'_>) -> io::Result<Option<i32>> {
         .or_else(|| status.terminating_signal().map(|signal| -signal)))
 }
 
+/// Ends and reaps a child that was started and can't be kept: there is no descriptor for it.
+pub fn discard(pid: u32) {
+    if let Some(pid) = Pid::from_raw(pid as i32) {
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        let wait = || rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty());
+        while matches!(wait(), Err(Errno::INTR)) {}
+    }
+}
+
 /// The pipe by which the program ends with its root: (read end, write end).
 pub fn root_pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
