@@ -5,9 +5,7 @@ import os
 import pytest
 from deadline import GUARD
 from processes import finish, start
-from targets import (
-    nothing,
-)
+from targets import nothing
 from under_test import mp
 
 pytestmark = pytest.mark.timeout(90)

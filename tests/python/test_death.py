@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import random
 import signal
 import threading
 import time
@@ -12,12 +11,12 @@ import pytest
 from deadline import GUARD, eventually
 from processes import finish, start, wait_asleep, wait_stopped
 from program import run_program
+from seed import SEED
 from under_test import HERE, METHODS, mp
 
 pytestmark = pytest.mark.timeout(90)
 
 INSTANTS = int(os.environ.get("PROCESSION_INSTANTS", "1000"))
-SEED = int(os.environ.get("PROCESSION_SEED", random.randrange(2**32)))
 # The promise: who waits learns of a death within this.
 PROMISED = 2.0
 

@@ -7,15 +7,7 @@ import pytest
 from deadline import GUARD
 from processes import finish, start
 from program import run_program
-from targets import (
-    fail,
-    leave,
-    leave_hard,
-    nothing,
-    tell_then_wait,
-    wait_for,
-    wait_then_exit,
-)
+from targets import fail, leave, leave_hard, nothing, tell_then_wait, wait_for, wait_then_exit
 from under_test import METHODS, mp
 
 pytestmark = pytest.mark.timeout(90)

@@ -1,20 +1,11 @@
 """A large array got from a queue, then os.fork(): each side has its own, either may die."""
 
-import os
-import random
-
 import pytest
 from deadline import GUARD
 from program import Program, run_program
 from under_test import METHODS
 
 pytestmark = pytest.mark.timeout(90)
-
-INSTANTS = int(os.environ.get("PROCESSION_INSTANTS", "1000"))
-SEED = int(os.environ.get("PROCESSION_SEED", random.randrange(2**32)))
-# The promise: who waits learns of a death within this.
-PROMISED = 2.0
-
 
 LARGE = """
     import os

@@ -1,7 +1,5 @@
 """Ctrl-C, and the interpreter's end, while a call waits."""
 
-import os
-import random
 import signal
 import time
 
@@ -10,11 +8,10 @@ from blocking_calls import BLOCKING_CALLS
 from deadline import eventually
 from processes import marked, wait_asleep
 from program import Program, run_program
+from seed import SEED
 from under_test import METHODS
 
 pytestmark = pytest.mark.timeout(60)
-
-SEED = int(os.environ.get("PROCESSION_SEED", random.randrange(2**32)))
 
 # A child waits too, and gets the signal as the root does: it stays silent, as the report is the
 # root's.

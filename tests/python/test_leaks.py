@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from deadline import GUARD, eventually
 from processes import MARK, marked
+from seed import SEED
 from under_test import HERE, METHODS
 
 PROGRAMS = int(os.environ.get("PROCESSION_LEAK_PROGRAMS", "200"))
-SEED = int(os.environ.get("PROCESSION_SEED", random.randrange(2**32)))
 AT_A_TIME = 8
 # Two seconds after the last kill nothing may be left: that is the promise.
 PROMISED = 2.0

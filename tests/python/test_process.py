@@ -12,14 +12,7 @@ import pytest
 from deadline import GUARD, eventually
 from processes import finish, gone, start, wait_asleep
 from program import Program
-from targets import (
-    answer,
-    fail,
-    leave,
-    nothing,
-    say_who,
-    wait_for,
-)
+from targets import answer, fail, leave, nothing, say_who, wait_for
 from under_test import mp
 
 pytestmark = pytest.mark.timeout(90)

@@ -9,11 +9,7 @@ import pytest
 from deadline import GUARD, eventually
 from processes import finish, start
 from program import run_program
-from targets import (
-    nothing,
-    say_who,
-    wait_for,
-)
+from targets import nothing, say_who, wait_for
 from under_test import METHODS, mp
 
 pytestmark = pytest.mark.timeout(90)

@@ -1,6 +1,5 @@
 """The root's death: all its children end with it, in time."""
 
-import os
 import random
 import time
 
@@ -8,13 +7,12 @@ import pytest
 from deadline import GUARD, eventually
 from processes import gone, marked, wait_stopped
 from program import Program
+from seed import SEED
 from under_test import METHODS
 
 pytestmark = pytest.mark.timeout(90)
 
-INSTANTS = int(os.environ.get("PROCESSION_INSTANTS", "1000"))
-SEED = int(os.environ.get("PROCESSION_SEED", random.randrange(2**32)))
-# The promise: who waits learns of a death within this.
+# The promise: within this after the root, all its children are gone.
 PROMISED = 2.0
 
 
