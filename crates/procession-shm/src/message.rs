@@ -23,6 +23,8 @@ pub struct Summary {
     pub len: u64,
     /// Number of blocks that travel with it.
     pub parts: u64,
+    /// The block that it stands in; 0 if it stands in a queue's cell.
+    pub block: Off,
 }
 
 /// A message that the calling thread owns: being written, or taken out of a queue.
@@ -130,6 +132,19 @@ pub(crate) fn summary<W: World>(world: &W, block: Off) -> Summary {
         kind: (list >> 32) as u8,
         len: world.load(block + LEN),
         parts: list & 0xffff_ffff,
+        block,
+    }
+}
+
+/// The object that part `index` of a message names, if it does. If the block may be somebody else's by now, the
+/// caller finds out before he believes it.
+pub(crate) fn named<W: World>(world: &W, block: Off, index: u64) -> Option<object::Handle> {
+    match part(world, block, index)? {
+        (edge, _, Holds::Edge) => Some(object::Handle {
+            id: world.load(edge),
+            generation: world.load(edge + 8),
+        }),
+        _ => None,
     }
 }
 
@@ -139,7 +154,7 @@ fn part<W: World>(world: &W, message: Off, index: u64) -> Option<(Off, u64, Hold
         return None;
     }
     let (block, len) = (world.load(at), world.load(at + 8));
-    if len > heap::capacity(world, block) || block == 0 {
+    if heap::class_of(world, block).is_none() || len > heap::capacity(world, block) {
         return None;
     }
     match heap::tag(world, block) {
@@ -156,10 +171,7 @@ pub(crate) fn free_tree<W: World>(world: &W, root: Off) {
             let Some((block, _, holds)) = part(world, root, index) else {
                 continue;
             };
-            let named = (holds == Holds::Edge).then(|| object::Handle {
-                id: world.load(block),
-                generation: world.load(block + 8),
-            });
+            let named = named(world, root, index);
             if heap::seize(world, block, Tag::Shared(root, holds)) {
                 heap::free(world, block);
                 if let Some(handle) = named {

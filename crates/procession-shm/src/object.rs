@@ -11,8 +11,10 @@ use crate::barrier::Barrier;
 use crate::class;
 use crate::condition::Condition;
 use crate::heap::{self, OutOfMemory};
+use crate::job::Job;
 use crate::layout::GRANULE;
 use crate::lock::Lock;
+use crate::pool::Pool;
 use crate::queue::Queue;
 use crate::slot::{Frame, Intent};
 use crate::tag::{Holds, Tag};
@@ -49,10 +51,14 @@ pub enum Kind {
     Buffer = 8,
     /// A lock and the block of plain data that it guards.
     Mutex = 9,
+    /// [`crate::job::Job`].
+    Job = 10,
+    /// [`crate::pool::Pool`].
+    Pool = 11,
 }
 
 impl Kind {
-    const ALL: [Kind; 9] = [
+    const ALL: [Kind; 11] = [
         Kind::Lock,
         Kind::ReentrantLock,
         Kind::Semaphore,
@@ -62,6 +68,8 @@ impl Kind {
         Kind::Queue,
         Kind::Buffer,
         Kind::Mutex,
+        Kind::Job,
+        Kind::Pool,
     ];
 }
 
@@ -227,6 +235,16 @@ pub(crate) fn travels<W: World>(world: &W, handle: Handle) {
     move_state(world, at(handle), TRAVELLED);
 }
 
+/// The only edge that ever named the object is gone, and there will be no other: who frees it need not look for
+/// one. The caller has a lease.
+pub(crate) fn arrived<W: World>(world: &W, handle: Handle) {
+    let entry = at(handle);
+    let mut seen = world.load(entry + STATE);
+    while let Err(now) = world.cas(entry + STATE, seen, (seen & !TRAVELLED).wrapping_add(MOVE)) {
+        seen = now;
+    }
+}
+
 /// Keeps the object until the program ends: it was named where we can't see.
 pub fn pin<W: World>(world: &W, handle: Handle) {
     move_state(world, at(handle), PINNED);
@@ -370,8 +388,20 @@ pub(crate) fn destroy<W: World>(world: &W, entry: Off) {
         kind if kind == Kind::Condition as u64 => {
             Condition(body).free_chunks(world, entry, free);
         }
-        kind if kind == Kind::Queue as u64 => {
+        kind if kind == Kind::Job as u64 => {
             let block = world.load(body + BODY_BLOCK);
+            if heap::class_of(world, block).is_some()
+                && heap::tag(world, block) == Tag::Shared(entry, Holds::Body)
+            {
+                Job::at(block).take_apart(world);
+                free(block);
+            }
+        }
+        kind if kind == Kind::Queue as u64 || kind == Kind::Pool as u64 => {
+            let block = world.load(body + BODY_BLOCK);
+            if kind == Kind::Pool as u64 {
+                Pool::take_apart(world, body);
+            }
             if heap::class_of(world, block).is_some()
                 && heap::tag(world, block) == Tag::Shared(entry, Holds::Body)
             {

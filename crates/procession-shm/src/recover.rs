@@ -6,6 +6,7 @@
 
 use crate::class;
 use crate::heap;
+use crate::job;
 use crate::layout::header;
 use crate::message;
 use crate::object;
@@ -22,6 +23,7 @@ pub fn recover<W: World>(world: &W, slot: u32) -> Owner {
     let (generation, _) = state(world.load(at + word::STATE));
     let dead = Owner { slot, generation };
     settle_frames(world, dead);
+    job::lose_run(world, dead);
     // While the queues stand that the dead one had begun to take apart: they tell what is retired.
     queue::sweep_segments(world, slot);
     free_owned_by(world, dead);
@@ -34,7 +36,8 @@ pub fn recover<W: World>(world: &W, slot: u32) -> Owner {
 
 /// Whether the thread of this slot left an operation half-done.
 pub fn is_needed<W: World>(world: &W, slot: u32) -> bool {
-    world.load(world.layout().thread(slot) + word::DEPTH) != 0
+    let at = world.layout().thread(slot);
+    world.load(at + word::DEPTH) != 0 || world.load(at + word::RUNS) != 0
 }
 
 fn settle_frames<W: World>(world: &W, dead: Owner) {

@@ -15,6 +15,8 @@ pub mod word {
     pub const TID: u64 = 16;
     /// Frames in use.
     pub const DEPTH: u64 = 24;
+    /// The cell of the element that the thread runs, or is about to claim; 0 if none. See [`crate::job`].
+    pub const RUNS: u64 = 32;
     /// 64 bytes for the runtime's life word.
     pub const LIFE: u64 = 64;
     /// The frames, 32 bytes each.

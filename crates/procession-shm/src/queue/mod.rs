@@ -466,6 +466,7 @@ impl Queue {
                             kind,
                             len,
                             parts: 0,
+                            block: 0,
                         })?;
                         frame.announce(Intent::Take { word, block: 0 });
                         if world.cas(word, seen, taken).is_ok() {

@@ -1,0 +1,446 @@
+//! A pool: a queue of tickets, each of which names a job; workers claim the elements of the job at the head.
+//!
+//! *Invariant*: a ticket leaves the queue only after every element of its job was claimed. So no death between two steps
+//! loses work, and what is not begun is found by whoever looks at the head. States and deaths: README.md of this crate.
+
+use crate::gate::Gate;
+use crate::heap::{self, OutOfMemory};
+use crate::job::Job;
+use crate::message::{self, Message, Summary};
+use crate::object::{self, BODY_BLOCK, Gone, Handle, Kind};
+use crate::queue::{Item, NotGot, NotPut, Queue};
+use crate::slot::{Frame, Intent};
+use crate::tag::{Holds, Tag};
+use crate::world::{Interrupted, Off, Wake, World};
+use core::cell::RefCell;
+
+// Words of the body, beside the queue's at BODY_BLOCK.
+const STATE: u64 = 0;
+const SETTLED: u64 = 8;
+const WORKERS: u64 = 24;
+const ERROR: u64 = 32;
+const READY: u64 = 40;
+const KEEPER: u64 = 48;
+
+/// The kind of the messages that are tickets.
+const TICKET: u8 = 1;
+
+/// What may still happen in a pool.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[repr(u64)]
+pub enum State {
+    /// Jobs are taken and done.
+    Open = 0,
+    /// No more jobs are taken; those that were are done.
+    Closed = 1,
+    /// All is done, and the workers have ended.
+    Ended = 2,
+    /// Nothing more is done.
+    Terminated = 3,
+    /// Nothing more is done, because workers can't be started; [`Pool::error`] may say why.
+    Broken = 4,
+}
+
+/// Why a worker got no element.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NoElement {
+    /// There is none, and there will be none.
+    Over,
+    /// There is none, and the time is over.
+    TimedOut,
+    /// A signal came.
+    Interrupted,
+    /// There is no memory for the lease on the job.
+    OutOfMemory(OutOfMemory),
+}
+
+/// Why a job was not submitted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NotSubmitted {
+    /// The pool takes no more jobs.
+    NotOpen(State),
+    /// The arena's budget is used up.
+    OutOfMemory(OutOfMemory),
+}
+
+impl From<OutOfMemory> for NotSubmitted {
+    fn from(error: OutOfMemory) -> Self {
+        NotSubmitted::OutOfMemory(error)
+    }
+}
+
+/// A job on which the calling process has a lease for the holder.
+pub struct Leased<'w, W: World> {
+    world: &'w W,
+    handle: Handle,
+    job: Job,
+}
+
+impl<'w, W: World> Leased<'w, W> {
+    /// Takes a lease, if the handle names a job.
+    pub fn new(world: &'w W, handle: Handle) -> Result<Self, object::NoLease> {
+        let process = world.my_process();
+        object::lease(world, handle, process)?;
+        match Job::of(world, handle) {
+            Ok(job) => Ok(Self { world, handle, job }),
+            Err(Gone) => {
+                object::unlease(world, handle, process);
+                Err(object::NoLease::Gone)
+            }
+        }
+    }
+
+    /// The job.
+    pub fn job(&self) -> Job {
+        self.job
+    }
+
+    /// Its handle.
+    pub fn handle(&self) -> Handle {
+        self.handle
+    }
+}
+
+impl<W: World> Drop for Leased<'_, W> {
+    fn drop(&mut self) {
+        object::unlease(self.world, self.handle, self.world.my_process());
+    }
+}
+
+/// The pool that a handle names, and its body.
+#[derive(Clone, Copy, Debug)]
+pub struct Pool {
+    handle: Handle,
+    body: Off,
+}
+
+impl Pool {
+    /// The pool that a handle names.
+    pub fn of<W: World>(world: &W, handle: Handle) -> Result<Self, Gone> {
+        let body = object::body(world, handle, Kind::Pool)?;
+        Ok(Self { handle, body })
+    }
+
+    /// Makes a pool object for so many workers; the calling process has one lease on it.
+    pub fn create<W: World>(world: &W, workers: u64) -> Result<Handle, OutOfMemory> {
+        object::create(world, Kind::Pool, |entry, body| {
+            world.store(body + WORKERS, workers);
+            Queue::init(world, entry, body + BODY_BLOCK, 0)
+        })
+    }
+
+    fn queue<W: World>(self, world: &W) -> Queue {
+        Queue::at(world.load(self.body + BODY_BLOCK))
+    }
+
+    /// Its handle.
+    pub fn handle(self) -> Handle {
+        self.handle
+    }
+
+    /// The number of workers that it is to have.
+    pub fn workers<W: World>(self, world: &W) -> u64 {
+        world.load(self.body + WORKERS)
+    }
+
+    /// What may still happen in it.
+    #[inline]
+    pub fn state<W: World>(self, world: &W) -> State {
+        match world.load(self.body + STATE) {
+            0 => State::Open,
+            1 => State::Closed,
+            2 => State::Ended,
+            3 => State::Terminated,
+            _ => State::Broken,
+        }
+    }
+
+    /// Takes it to a later state, and tells all who wait; false if it is there or further already.
+    pub fn advance<W: World>(self, world: &W, to: State) -> bool {
+        let mut seen = world.load(self.body + STATE);
+        loop {
+            // What has ended in whatever way has ended.
+            if seen >= to as u64 || seen >= State::Ended as u64 {
+                return false;
+            }
+            match world.cas(self.body + STATE, seen, to as u64) {
+                Ok(()) => break,
+                Err(now) => seen = now,
+            }
+        }
+        self.queue(world).wake_consumers(world);
+        world.tell_death();
+        true
+    }
+
+    /// Whether no job waits for workers.
+    pub fn is_idle<W: World>(self, world: &W) -> bool {
+        self.queue(world).is_empty(world)
+    }
+
+    /// Hands a job of this pool to its workers.
+    pub fn submit<W: World>(self, world: &W, job: Handle) -> Result<(), NotSubmitted> {
+        let check = || match self.state(world) {
+            State::Open => Ok(()),
+            state => Err(NotSubmitted::NotOpen(state)),
+        };
+        check()?;
+        let ticket = Message::new(world, TICKET, 0, 1)?;
+        ticket.add_edge(0, job)?;
+        let mut ticket = Some(ticket);
+        match self
+            .queue(world)
+            .put(world, Item::Message(&mut ticket), Some(0))
+        {
+            Ok(()) => Ok(()),
+            Err(NotPut::OutOfMemory(error)) => Err(error.into()),
+            Err(NotPut::Full | NotPut::Interrupted) => {
+                unreachable!("the queue of a pool has no bound, so nobody waits for room")
+            }
+        }
+    }
+
+    /// Claims the next element for the calling thread, waiting until `until` at most. `current` is the job that the
+    /// caller works on, and afterwards the one that the element is of.
+    pub fn next<'w, W: World>(
+        self,
+        world: &'w W,
+        current: &mut Option<Leased<'w, W>>,
+        until: Option<u64>,
+    ) -> Result<u64, NoElement> {
+        loop {
+            if self.state(world) >= State::Ended {
+                return Err(NoElement::Over);
+            }
+            if let Some(leased) = current {
+                if let Some(index) = leased.job().claim(world) {
+                    return Ok(index);
+                }
+                *current = None;
+            }
+            // What was claimed at the head, and whether its ticket is to go.
+            let found = RefCell::new(None);
+            let over = || self.state(world) != State::Open;
+            let got = self.queue(world).get_unless(
+                world,
+                until,
+                |summary| self.look(world, summary, &mut found.borrow_mut()),
+                over,
+            );
+            let found = found.into_inner();
+            match got {
+                Ok((ticket, ())) => {
+                    drop(ticket);
+                    if let Some(Found { leased, index }) = found {
+                        // Its only ticket is gone: nobody has to look for one again.
+                        object::arrived(world, leased.handle());
+                        if let Some(index) = index {
+                            *current = Some(leased);
+                            return Ok(index);
+                        }
+                    }
+                }
+                Err(NotGot::NotPrepared(Left::Claimed)) => {
+                    if let Some(Found {
+                        leased,
+                        index: Some(index),
+                    }) = found
+                    {
+                        *current = Some(leased);
+                        return Ok(index);
+                    }
+                }
+                Err(NotGot::NotPrepared(Left::LookAgain)) => {}
+                Err(NotGot::NotPrepared(Left::OutOfMemory(error))) => {
+                    return Err(NoElement::OutOfMemory(error));
+                }
+                Err(NotGot::Ended) => return Err(NoElement::Over),
+                Err(NotGot::Empty) => return Err(NoElement::TimedOut),
+                Err(NotGot::Interrupted) => return Err(NoElement::Interrupted),
+            }
+        }
+    }
+
+    /// Looks at the ticket at the head: claims an element of its job, and says whether the ticket stays.
+    fn look<'w, W: World>(
+        self,
+        world: &'w W,
+        ticket: Summary,
+        found: &mut Option<Found<'w, W>>,
+    ) -> Result<(), Left> {
+        if matches!(found, Some(Found { index: Some(_), .. })) {
+            // The ticket that we wanted to take was taken by another; this is the next.
+            return Err(Left::Claimed);
+        }
+        if self.state(world) >= State::Ended {
+            return Err(Left::LookAgain);
+        }
+        // The ticket may be somebody else's message by now: a name is believed if it is that of a job of this pool.
+        let Some(handle) = message::named(world, ticket.block, 0) else {
+            return Err(Left::LookAgain);
+        };
+        let leased = match Leased::new(world, handle) {
+            Ok(leased) => leased,
+            Err(object::NoLease::Gone) => return Err(Left::LookAgain),
+            Err(object::NoLease::OutOfMemory(error)) => return Err(Left::OutOfMemory(error)),
+        };
+        let job = leased.job();
+        if !job.is_of(world, self.handle) {
+            return Err(Left::LookAgain);
+        }
+        let index = job.claim(world);
+        *found = Some(Found { leased, index });
+        match index {
+            Some(_) if !job.is_exhausted(world) => Err(Left::Claimed),
+            _ => Ok(()),
+        }
+    }
+
+    /// Settles an element that the calling thread has claimed, with up to [`job::INLINE`](crate::job::INLINE) bytes.
+    pub fn settle_inline<W: World>(self, world: &W, job: Job, index: u64, kind: u8, bytes: &[u8]) {
+        job.settle_inline(world, index, kind, bytes);
+        self.tell_settled(world, job);
+    }
+
+    /// Settles an element that the calling thread has claimed, with a message that it owns.
+    pub fn settle_message<W: World>(
+        self,
+        world: &W,
+        job: Job,
+        index: u64,
+        message: Message<'_, W>,
+    ) {
+        job.settle_message(world, index, message);
+        self.tell_settled(world, job);
+    }
+
+    /// Gives up an element that the calling thread has claimed.
+    pub fn settle_lost<W: World>(
+        self,
+        world: &W,
+        job: Job,
+        index: u64,
+        pid: u32,
+        exit: Option<i32>,
+    ) {
+        job.settle_lost(world, index, pid, exit);
+        self.tell_settled(world, job);
+    }
+
+    fn tell_settled<W: World>(self, world: &W, job: Job) {
+        if job.asks(world) {
+            Gate(self.body + SETTLED).notify_all(world);
+        }
+    }
+
+    /// Waits at the gate of settled elements until `look` finds something, until `until` at most; false if the time is over.
+    pub fn wait_settled<W: World>(
+        self,
+        world: &W,
+        until: Option<u64>,
+        mut look: impl FnMut() -> bool,
+    ) -> Result<bool, Interrupted> {
+        let (mut round, mut late) = (0, until == Some(0));
+        loop {
+            if look() {
+                return Ok(true);
+            }
+            if late {
+                return Ok(false);
+            }
+            if world.spin(round) {
+                round += 1;
+                continue;
+            }
+            let ticket = Gate(self.body + SETTLED).announce(world);
+            if look() {
+                return Ok(true);
+            }
+            match world.wait(self.body + SETTLED, ticket, until) {
+                Wake::Look => {}
+                Wake::TimedOut => late = true,
+                Wake::Interrupted => return Err(Interrupted),
+            }
+        }
+    }
+
+    /// Makes who waits at the gate of settled elements look again.
+    pub fn wake_settled<W: World>(self, world: &W) {
+        Gate(self.body + SETTLED).notify_all(world);
+    }
+
+    /// A worker has got ready to work.
+    pub fn add_ready<W: World>(self, world: &W) {
+        world.add(self.body + READY, 1);
+    }
+
+    /// How many workers have got ready so far. A hint: one may have died before it said so.
+    pub fn ready<W: World>(self, world: &W) -> u64 {
+        world.load(self.body + READY)
+    }
+
+    /// What was noted of the process that keeps the workers, 0 at first.
+    pub fn keeper<W: World>(self, world: &W) -> u64 {
+        world.load(self.body + KEEPER)
+    }
+
+    /// Notes which process keeps the workers; false if it is another one than expected by now.
+    pub fn change_keeper<W: World>(self, world: &W, from: u64, to: u64) -> bool {
+        world.cas(self.body + KEEPER, from, to).is_ok()
+    }
+
+    /// Leaves a message that says why workers can't be started, unless there is one.
+    pub fn set_error<W: World>(self, world: &W, message: Message<'_, W>) {
+        let frame = Frame::enter(world);
+        let (word, block) = (self.body + ERROR, message.into_block());
+        frame.announce(Intent::Put { word, block });
+        heap::set_tag(
+            world,
+            block,
+            Tag::Shared(self.body_block(world), Holds::Message),
+        );
+        if world.cas(word, 0, block).is_err() {
+            heap::set_tag(world, block, Tag::Owned(frame.me(), Holds::Message));
+            frame.announce(Intent::None);
+            message::free_tree(world, block);
+        }
+    }
+
+    /// The message that says why workers can't be started. It stays the pool's.
+    pub fn error<W: World>(self, world: &W) -> Option<crate::job::Lent<'_, W>> {
+        match world.load(self.body + ERROR) {
+            0 => None,
+            block => Some(crate::job::Lent::new(world, block)),
+        }
+    }
+
+    fn body_block<W: World>(self, world: &W) -> Off {
+        world.load(self.body + BODY_BLOCK)
+    }
+
+    /// Takes apart what hangs below the queue's block, before the queue itself. Begun by one who died, it may be done again.
+    pub(crate) fn take_apart<W: World>(world: &W, body: Off) {
+        let (block, queue) = (world.load(body + ERROR), world.load(body + BODY_BLOCK));
+        let ours = Tag::Shared(queue, Holds::Message);
+        if heap::class_of(world, block).is_some()
+            && heap::tag(world, block) == ours
+            && heap::seize(world, block, ours)
+        {
+            message::free_tree(world, block);
+        }
+    }
+}
+
+/// What a look at the head found.
+struct Found<'w, W: World> {
+    leased: Leased<'w, W>,
+    /// The element that was claimed; `None` if there was none to claim.
+    index: Option<u64>,
+}
+
+/// Why a ticket stays at the head.
+enum Left {
+    Claimed,
+    LookAgain,
+    OutOfMemory(OutOfMemory),
+}
