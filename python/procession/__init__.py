@@ -10,6 +10,7 @@
 """
 
 import sys
+from typing import TYPE_CHECKING, Any
 
 if not sys.platform.startswith("linux"):
     raise ImportError(
@@ -47,6 +48,10 @@ from .context import (
 )
 from .process import Process
 
+if TYPE_CHECKING:
+    from .pool import Pool
+    from .remote import PoolTerminated, RemoteError, WorkerDied
+
 __all__ = [
     "AuthenticationError",
     "Barrier",
@@ -59,12 +64,16 @@ __all__ = [
     "Event",
     "Lock",
     "Pipe",
+    "Pool",
+    "PoolTerminated",
     "Process",
     "ProcessError",
     "Queue",
     "RLock",
+    "RemoteError",
     "Semaphore",
     "TimeoutError",
+    "WorkerDied",
     "active_children",
     "cpu_count",
     "current_process",
@@ -80,3 +89,22 @@ __all__ = [
     "set_executable",
     "set_start_method",
 ]
+
+# What they need takes a while to import, and not every program has a pool.
+_LATER = {
+    "Pool": "pool",
+    "PoolTerminated": "remote",
+    "RemoteError": "remote",
+    "WorkerDied": "remote",
+}
+
+
+def __getattr__(name: str) -> Any:
+    import importlib
+
+    module = _LATER.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f".{module}", __name__), name)
+    globals()[name] = value
+    return value

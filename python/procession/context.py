@@ -1,12 +1,16 @@
 """Contexts: the package's words with one start method, for the standard library's clients too."""
 
+from collections.abc import Iterable
 from multiprocessing import context
-from typing import Any, Callable, Optional
+from typing import TYPE_CHECKING, Any, Callable, Optional
 
 from . import _procession, pickling  # noqa: F401  (the pickler is set when it is imported)
 from .connection import Connection
 from .connection import Pipe as _pipe
 from .process import ForkProcess, Process, SpawnProcess
+
+if TYPE_CHECKING:
+    from .pool import Pool
 
 METHODS = ("fork", "spawn")
 
@@ -59,6 +63,18 @@ class Context(context.BaseContext):
     def Pipe(self, duplex: bool = True) -> tuple[Connection, Connection]:
         """Two connected ends."""
         return _pipe(duplex)
+
+    def Pool(  # type: ignore[override]
+        self,
+        processes: Optional[int] = None,
+        initializer: Optional[Callable[..., object]] = None,
+        initargs: Iterable[Any] = (),
+        maxtasksperchild: Optional[int] = None,
+    ) -> "Pool":
+        """A pool of workers."""
+        from .pool import Pool
+
+        return Pool(processes, initializer, initargs, maxtasksperchild, context=self.get_context())
 
     def get_context(self, method: Optional[str] = None) -> "Context":  # type: ignore[override]
         """The context of a start method; of this one's if None."""

@@ -5,6 +5,7 @@ standard library's own pickler can carry what is ours.
 """
 
 import copyreg
+import io
 from multiprocessing.reduction import ForkingPickler
 from typing import Any, Callable
 
@@ -33,6 +34,13 @@ class Pickler(ForkingPickler):
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self.dispatch_table = _REDUCERS
+
+
+def dumps(value: object) -> bytes:
+    """The value as bytes."""
+    buffer = io.BytesIO()
+    Pickler(buffer, 5).dump(value)
+    return buffer.getvalue()
 
 
 _procession.set_pickler(Pickler)

@@ -3,7 +3,7 @@
 import atexit
 import os
 from multiprocessing import util
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Callable, NoReturn
 
 from . import _procession
 from .popen import Popen as _Popen
@@ -23,7 +23,7 @@ class Popen(_Popen):
         parent = os.getpid()
         pid, child = _procession.fork()
         if child is None:
-            _run(process_obj, parent)
+            run(process_obj, lambda: watch_parent(parent))
         else:
             assert pid == child.pid
             self._started(child)
@@ -33,15 +33,16 @@ class Popen(_Popen):
         return fd
 
 
-def _run(process_obj: "Process", parent: int) -> None:
-    """The child: runs the process and never returns."""
+def run(process_obj: "Process", watch: Callable[[], int]) -> NoReturn:
+    """The child: runs the process and never returns. `watch` gives a descriptor that becomes readable when the
+    process ends that started it."""
     code = 1
     try:
         # What the parent registered is for its own end; what is registered from here on is the
         # child's.
         atexit._clear()
         try:
-            code = process_obj._bootstrap(parent_sentinel=watch_parent(parent))
+            code = process_obj._bootstrap(parent_sentinel=watch())
         finally:
             atexit._run_exitfuncs()
             util._flush_std_streams()  # type: ignore[attr-defined]

@@ -1,12 +1,11 @@
 """Starting a process by running the program again."""
 
-import io
 import os
 from multiprocessing import context, resource_tracker, spawn, util
 from typing import TYPE_CHECKING, Any
 
 from . import _procession
-from .pickling import Pickler
+from .pickling import dumps
 from .popen import Popen as _Popen
 
 if TYPE_CHECKING:
@@ -56,8 +55,8 @@ class Popen(_Popen):
         # The standard library's own objects among the arguments ask whether a child is starting.
         context.set_spawning_popen(self)  # type: ignore[arg-type]
         try:
-            body, handles = _procession.request(record, lambda: _pickled(process_obj))
-            head = _pickled((preparation, handles))
+            body, handles = _procession.request(record, lambda: dumps(process_obj))
+            head = dumps((preparation, handles))
         finally:
             context.set_spawning_popen(None)
         mail = os.memfd_create("procession-mail", os.MFD_CLOEXEC)
@@ -78,12 +77,6 @@ class Popen(_Popen):
         )
         executable: Any = spawn.get_executable()  # str or bytes
         return util.spawnv_passfds(executable, command, descriptors)
-
-
-def _pickled(value: object) -> bytes:
-    buffer = io.BytesIO()
-    Pickler(buffer, 5).dump(value)
-    return buffer.getvalue()
 
 
 def _preparation(process_obj: "Process") -> dict[str, Any]:

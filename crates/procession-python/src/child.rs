@@ -23,9 +23,9 @@ type Handles = Vec<(u64, u64)>;
 #[pyclass(frozen, module = "procession")]
 pub struct Child {
     #[pyo3(get)]
-    pid: u32,
+    pub pid: u32,
     pidfd: OwnedFd,
-    record: u32,
+    pub record: u32,
     generation: u64,
     returncode: Mutex<Option<i32>>,
 }

@@ -28,7 +28,9 @@ pub fn to_python(py: Python<'_>, error: &Error) -> PyErr {
         Kind::Empty => named(py, "queue", "Empty", None),
         Kind::OutOfMemory => PyMemoryError::new_err(text),
         Kind::NotHeld => PyAssertionError::new_err(text),
-        Kind::InvalidInput | Kind::Serialization | Kind::Gone => PyValueError::new_err(text),
+        Kind::InvalidInput | Kind::Serialization | Kind::Gone | Kind::NotOpen => {
+            PyValueError::new_err(text)
+        }
         Kind::System => PyOSError::new_err(text),
         _ => PyRuntimeError::new_err(text),
     }

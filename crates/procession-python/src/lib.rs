@@ -8,11 +8,14 @@ mod condition;
 mod connection;
 mod errors;
 mod event;
+mod item;
 mod lock;
 mod pickling;
+mod pool;
 mod queue;
 mod rebuild;
 mod semaphore;
+mod worker;
 
 use pyo3::prelude::*;
 
@@ -39,11 +42,15 @@ mod module {
     #[pymodule_export]
     use super::pickling::set_pickler;
     #[pymodule_export]
+    use super::pool::{PoolCore, PoolJob, Settled};
+    #[pymodule_export]
     use super::queue::Queue;
     #[pymodule_export]
     use super::rebuild::rebuild;
     #[pymodule_export]
     use super::semaphore::{BoundedSemaphore, Semaphore};
+    #[pymodule_export]
+    use super::worker::{Keeper, usable_cpus, work};
     use pyo3::prelude::*;
 
     #[pymodule_init]

@@ -15,6 +15,8 @@ use std::cell::RefCell;
 pub struct Sink {
     bytes: Vec<u8>,
     buffers: Vec<Py<PyAny>>,
+    /// Whether all buffers are kept in the pickle.
+    whole: bool,
 }
 
 #[pymethods]
@@ -31,6 +33,9 @@ impl Sink {
 
     /// Called for each buffer that may travel by itself; true keeps it in the pickle.
     fn keep(&mut self, buffer: Bound<'_, PyAny>) -> PyResult<bool> {
+        if self.whole {
+            return Ok(true);
+        }
         let raw = raw_bytes(&buffer);
         let alone = raw.is_ok_and(|raw| raw.len_bytes() as u64 >= MIN_LEN);
         if alone {
@@ -75,6 +80,7 @@ impl Pickler {
             Sink {
                 bytes: Vec::new(),
                 buffers: Vec::new(),
+                whole: false,
             },
         )?;
         let pickler = class
@@ -97,11 +103,22 @@ pub struct Pickled {
 
 /// Pickles an object for a message: with its large buffers left out, and the shared objects that it names.
 pub fn dumps(object: &Bound<'_, PyAny>) -> PyResult<Pickled> {
+    pickle(object, false)
+}
+
+/// Pickles an object that several will unpickle: with all its buffers, since a buffer that travels by itself is one
+/// receiver's own.
+pub fn dumps_whole(object: &Bound<'_, PyAny>) -> PyResult<Pickled> {
+    pickle(object, true)
+}
+
+fn pickle(object: &Bound<'_, PyAny>, whole: bool) -> PyResult<Pickled> {
     let py = object.py();
     let pickler = match KEPT.with_borrow_mut(Option::take) {
         Some(pickler) => pickler,
         None => Pickler::new(py)?,
     };
+    pickler.sink.borrow_mut(py).whole = whole;
     let (dumped, handles) = carrier::into_message(|| pickler.dump.call1(py, (object,)));
     // After an error pickler and sink hold half of something: neither is kept.
     dumped?;

@@ -69,6 +69,7 @@ pub fn rebuild<'py>(
         "Condition" => Kind::Condition,
         "Barrier" => Kind::Barrier,
         "Queue" => Kind::Queue,
+        "Pool" => Kind::Pool,
         other => {
             return Err(PyValueError::new_err(format!(
                 "there is no shared object of the kind {other:?}"

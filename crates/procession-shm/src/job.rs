@@ -14,6 +14,9 @@ use crate::slot::{self, Frame, Intent};
 use crate::tag::{Holds, Tag};
 use crate::world::{Interrupted, Off, Owner, Wake, World};
 
+/// Word of the object's body that names the edge of the job's ticket.
+pub(crate) const TICKET: u64 = 8;
+
 /// Results of up to so many bytes stand in the cell itself.
 pub const INLINE: usize = 16;
 
@@ -23,8 +26,6 @@ const CURSOR: u64 = 8;
 const CALL: u64 = 16;
 const SETTLED_AT: u64 = 24;
 const ASKS: u64 = 32;
-const POOL: u64 = 40;
-const POOL_GENERATION: u64 = 48;
 const CELLS: u64 = 64;
 
 // A cell: state, kind and length, 16 bytes.
@@ -87,16 +88,6 @@ pub enum Waited {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Job(Off);
 
-/// What a job is made with.
-pub struct Order {
-    /// How many elements it has.
-    pub count: u64,
-    /// The pool whose workers may do it.
-    pub pool: Handle,
-    /// Whether the pool's gate `settled` is notified of each element.
-    pub asks: bool,
-}
-
 impl Job {
     /// The job that a handle names.
     pub fn of<W: World>(world: &W, handle: Handle) -> Result<Self, Gone> {
@@ -108,13 +99,14 @@ impl Job {
         Ok(Self(block))
     }
 
-    /// Makes a job object; the calling process has one lease on it. The message, which the caller owns, is its call.
+    /// Makes a job object of `count` elements; the calling process has one lease on it. The message, which the caller
+    /// owns, is its call. `asks`: the pool's gate for settled elements is notified of each.
     pub fn create<W: World>(
         world: &W,
-        order: &Order,
+        count: u64,
+        asks: bool,
         call: Message<'_, W>,
     ) -> Result<Handle, OutOfMemory> {
-        let count = order.count;
         let bytes = count
             .checked_mul(CELL_BYTES)
             .and_then(|cells| cells.checked_add(CELLS));
@@ -128,9 +120,7 @@ impl Job {
                 world.store(block + CELLS + index * CELL_BYTES, FREE);
             }
             world.store(block + COUNT, count);
-            world.store(block + ASKS, order.asks as u64);
-            world.store(block + POOL, order.pool.id);
-            world.store(block + POOL_GENERATION, order.pool.generation);
+            world.store(block + ASKS, asks as u64);
             // Top down, so that at each moment what is SHARED can be found from what is OWNED.
             heap::set_tag(world, block, Tag::Owned(world.me(), Holds::Body));
             world.store(body + object::BODY_BLOCK, block);
@@ -149,12 +139,6 @@ impl Job {
         world.load(self.0 + COUNT).min(room)
     }
 
-    /// Whether it is a job of this pool.
-    pub fn is_of<W: World>(self, world: &W, pool: Handle) -> bool {
-        world.load(self.0 + POOL) == pool.id
-            && world.load(self.0 + POOL_GENERATION) == pool.generation
-    }
-
     /// The message that says what to call. It stays the job's.
     pub fn call<W: World>(self, world: &W) -> Lent<'_, W> {
         Lent::new(world, world.load(self.0 + CALL))
@@ -163,6 +147,13 @@ impl Job {
     /// When an element was settled last, in nanoseconds of [`World::now`], if the job asks for it; 0 before.
     pub fn settled_at<W: World>(self, world: &W) -> u64 {
         world.load(self.0 + SETTLED_AT)
+    }
+
+    fn has_cell<W: World>(self, world: &W, cell: Off) -> bool {
+        let first = self.0 + CELLS;
+        cell >= first
+            && cell < first + self.count(world) * CELL_BYTES
+            && (cell - first).is_multiple_of(CELL_BYTES)
     }
 
     fn cell(self, index: u64) -> Off {
@@ -202,43 +193,72 @@ impl Job {
             .all(|index| world.load(self.cell(index)) & CODE != FREE)
     }
 
-    /// Settles an element that the calling thread has claimed, with up to [`INLINE`] bytes.
-    pub(crate) fn settle_inline<W: World>(self, world: &W, index: u64, kind: u8, bytes: &[u8]) {
+    /// Settles an element that the calling thread has claimed, with up to [`INLINE`] bytes. False if it has not claimed
+    /// it: in a process forked amid the element, which is its parent's.
+    pub(crate) fn settle_inline<W: World>(
+        self,
+        world: &W,
+        index: u64,
+        kind: u8,
+        bytes: &[u8],
+    ) -> bool {
         let cell = self.cell(index);
-        world.store(cell + HEAD, bytes.len() as u64 | (kind as u64) << 32);
-        world.write(cell + PAYLOAD, bytes);
-        self.settle(world, cell, DONE_INLINE);
-    }
-
-    /// Settles an element that the calling thread has claimed, with a message that it owns.
-    pub(crate) fn settle_message<W: World>(self, world: &W, index: u64, message: Message<'_, W>) {
-        let frame = Frame::enter(world);
-        let (cell, block) = (self.cell(index), message.into_block());
-        frame.announce(Intent::Put { word: cell, block });
-        heap::set_tag(world, block, Tag::Shared(self.0, Holds::Message));
-        if !self.settle(world, cell, DONE_BLOCK | (block / GRANULE) << 4) {
-            heap::set_tag(world, block, Tag::Owned(frame.me(), Holds::Message));
-            frame.announce(Intent::None);
-            message::free_tree(world, block);
+        let mine = is_mine(world, cell);
+        if mine {
+            world.store(cell + HEAD, bytes.len() as u64 | (kind as u64) << 32);
+            world.write(cell + PAYLOAD, bytes);
+            self.settle(world, cell, DONE_INLINE);
         }
+        mine
     }
 
-    /// Gives up an element that the calling thread has claimed.
-    pub(crate) fn settle_lost<W: World>(self, world: &W, index: u64, pid: u32, exit: Option<i32>) {
+    /// Settles an element that the calling thread has claimed, with a message that it owns; false as above.
+    pub(crate) fn settle_message<W: World>(
+        self,
+        world: &W,
+        index: u64,
+        message: Message<'_, W>,
+    ) -> bool {
         let cell = self.cell(index);
-        note_loss(world, cell, pid, exit.map_or(0, process::exit_word));
-        self.settle(world, cell, LOST);
+        let mine = is_mine(world, cell);
+        if mine {
+            let frame = Frame::enter(world);
+            let block = message.into_block();
+            frame.announce(Intent::Put { word: cell, block });
+            heap::set_tag(world, block, Tag::Shared(self.0, Holds::Message));
+            self.settle(world, cell, DONE_BLOCK | (block / GRANULE) << 4);
+        }
+        mine
     }
 
-    /// False if the calling thread has not claimed it: in a process forked amid the element, which is its parent's.
-    fn settle<W: World>(self, world: &W, cell: Off, settled: u64) -> bool {
+    /// Gives up an element that the calling thread has claimed; false as above.
+    pub(crate) fn settle_lost<W: World>(
+        self,
+        world: &W,
+        index: u64,
+        pid: u32,
+        exit: Option<i32>,
+    ) -> bool {
+        let cell = self.cell(index);
+        let mine = is_mine(world, cell);
+        if mine {
+            note_loss(world, cell, pid, exit.map_or(0, process::exit_word));
+            self.settle(world, cell, LOST);
+        }
+        mine
+    }
+
+    fn settle<W: World>(self, world: &W, cell: Off, settled: u64) {
+        self.note_time(world);
+        let me = world.me().slot;
+        change(world, cell, me, settled);
+        world.store(world.layout().thread(me) + slot::word::RUNS, 0);
+    }
+
+    fn note_time<W: World>(self, world: &W) {
         if self.asks(world) {
             world.store(self.0 + SETTLED_AT, world.now());
         }
-        let me = world.me().slot;
-        let done = change(world, cell, me, settled);
-        world.store(world.layout().thread(me) + slot::word::RUNS, 0);
-        done
     }
 
     /// Whether the pool's gate is to be notified of each element.
@@ -363,12 +383,23 @@ fn note_loss<W: World>(world: &W, cell: Off, pid: u32, exit_word: u64) {
     world.store(cell + PAYLOAD, exit_word);
 }
 
-/// Changes a cell that this slot has begun to what is settled, and wakes those who wait for it; false if it is not.
-fn change<W: World>(world: &W, cell: Off, slot: u32, settled: u64) -> bool {
+/// Whether the calling thread runs the element of this cell.
+fn is_mine<W: World>(world: &W, cell: Off) -> bool {
+    let me = world.me().slot;
+    is_begun_by(world.load(cell), me)
+        && world.load(world.layout().thread(me) + slot::word::RUNS) == cell
+}
+
+fn is_begun_by(word: u64, slot: u32) -> bool {
+    word & CODE == BEGUN && (word >> SLOT) as u32 == slot
+}
+
+/// Changes a cell that this slot has begun to what is settled, and wakes those who wait for it.
+fn change<W: World>(world: &W, cell: Off, slot: u32, settled: u64) {
     let mut seen = world.load(cell);
     loop {
-        if seen & CODE != BEGUN || (seen >> SLOT) as u32 != slot {
-            return false;
+        if !is_begun_by(seen, slot) {
+            return;
         }
         match world.cas(cell, seen, settled) {
             Ok(()) => break,
@@ -378,30 +409,99 @@ fn change<W: World>(world: &W, cell: Off, slot: u32, settled: u64) -> bool {
     if seen & WAITED != 0 {
         world.wake(cell, u32::MAX);
     }
-    true
 }
 
-/// The element that a dead thread ran is lost. For the recovery of its slot, while its process's leases stand.
+/// The element that a dead thread ran is lost, and it looks into no job any more. For the recovery of its slot.
 pub(crate) fn lose_run<W: World>(world: &W, dead: Owner) {
     let at = world.layout().thread(dead.slot);
-    let cell = world.load(at + slot::word::RUNS);
-    if cell != 0 && world.layout().in_heap(cell & !(GRANULE - 1)) {
-        let seen = world.load(cell);
-        if seen & CODE == BEGUN && (seen >> SLOT) as u32 == dead.slot {
-            let index = world.load(at + slot::word::PROCESS);
-            let record = (index < world.layout().process_count)
-                .then(|| world.layout().process(index as u32));
-            let (pid, exit) = record.map_or((0, 0), |record| {
-                (
-                    world.load(record + process::word::PID) as u32,
-                    world.load(record + process::word::EXIT),
-                )
-            });
-            note_loss(world, cell, pid, exit);
-            change(world, cell, dead.slot, LOST);
+    let (cell, entry) = (
+        world.load(at + slot::word::RUNS),
+        world.load(at + slot::word::JOB),
+    );
+    // While its slot names the job, what it ran is in the job's block still.
+    if let Some(job) = object::job_in(world, entry).filter(|job| job.has_cell(world, cell))
+        && is_begun_by(world.load(cell), dead.slot)
+    {
+        let index = world.load(at + slot::word::PROCESS);
+        let (mut pid, mut exit) = (0, 0);
+        if index < world.layout().process_count {
+            let record = world.layout().process(index as u32);
+            pid = world.load(record + process::word::PID) as u32;
+            exit = world.load(record + process::word::EXIT);
         }
+        note_loss(world, cell, pid, exit);
+        job.note_time(world);
+        change(world, cell, dead.slot, LOST);
     }
     world.store(at + slot::word::RUNS, 0);
+    // The sweep of this recovery looks whether anybody needs the job.
+    world.store(at + slot::word::JOB, 0);
+    world.fence();
+}
+
+/// Whether the calling thread looks into a job.
+pub(crate) fn looks_into_one<W: World>(world: &W) -> bool {
+    world.load(world.layout().thread(world.me().slot) + slot::word::JOB) != 0
+}
+
+/// A job that the calling thread looks into: it lives as long as that is said in the thread's slot.
+pub struct Held<'w, W: World> {
+    world: &'w W,
+    me: Owner,
+    handle: Handle,
+    job: Job,
+}
+
+impl<'w, W: World> Held<'w, W> {
+    /// Looks into a job that something names, which the caller asks anew: `named` says whether it does still.
+    /// `None` if not. The thread looks into no other.
+    pub(crate) fn new(world: &'w W, handle: Handle, named: impl FnOnce() -> bool) -> Option<Self> {
+        let me = world.me();
+        let at = world.layout().thread(me.slot) + slot::word::JOB;
+        world.store(at, handle.id.wrapping_mul(GRANULE));
+        // Pairs with the fence of who frees the job: he sees us, or we see that it is not named any more.
+        world.fence();
+        let job = if named() {
+            Job::of(world, handle).ok()
+        } else {
+            None
+        };
+        if job.is_none() {
+            world.store(at, 0);
+        }
+        Some(Self {
+            world,
+            me,
+            handle,
+            job: job?,
+        })
+    }
+
+    /// The job.
+    pub fn job(&self) -> Job {
+        self.job
+    }
+
+    /// Its handle.
+    pub fn handle(&self) -> Handle {
+        self.handle
+    }
+
+    /// Whether the calling thread is the one that looks into it: not so in a process forked since.
+    pub fn is_mine(&self) -> bool {
+        self.world.me() == self.me
+    }
+}
+
+impl<W: World> Drop for Held<'_, W> {
+    fn drop(&mut self) {
+        if self.is_mine() {
+            let at = self.world.layout().thread(self.me.slot) + slot::word::JOB;
+            self.world.store(at, 0);
+            self.world.fence();
+            object::free_if_unused(self.world, self.handle);
+        }
+    }
 }
 
 /// A message that belongs to a job, read in place by who has a lease on the job.

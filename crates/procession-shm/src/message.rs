@@ -93,6 +93,7 @@ impl<'w, W: World> Message<'w, W> {
         self.world.store(edge, handle.id);
         self.world.store(edge + 8, handle.generation);
         heap::set_tag(self.world, edge, Tag::Owned(self.world.me(), Holds::Edge));
+        object::note_ticket(self.world, handle, edge);
         self.add_part(index, edge, 0, Holds::Edge);
         object::travels(self.world, handle);
         Ok(())

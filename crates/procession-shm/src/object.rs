@@ -11,12 +11,12 @@ use crate::barrier::Barrier;
 use crate::class;
 use crate::condition::Condition;
 use crate::heap::{self, OutOfMemory};
-use crate::job::Job;
+use crate::job::{self, Job};
 use crate::layout::GRANULE;
 use crate::lock::Lock;
 use crate::pool::Pool;
 use crate::queue::Queue;
-use crate::slot::{Frame, Intent};
+use crate::slot::{self, Frame, Intent};
 use crate::tag::{Holds, Tag};
 use crate::world::{Off, World};
 
@@ -51,7 +51,7 @@ pub enum Kind {
     Buffer = 8,
     /// A lock and the block of plain data that it guards.
     Mutex = 9,
-    /// [`crate::job::Job`].
+    /// [`crate::job::Job`]. The only edge that ever names it is that of its ticket.
     Job = 10,
     /// [`crate::pool::Pool`].
     Pool = 11,
@@ -230,19 +230,17 @@ pub fn unlease<W: World>(world: &W, handle: Handle, process: u32) {
     }
 }
 
+/// A job knows the one edge that names it.
+pub(crate) fn note_ticket<W: World>(world: &W, handle: Handle, edge: Off) {
+    let entry = at(handle);
+    if is_job(world, entry) {
+        world.store(entry + BODY + job::TICKET, edge);
+    }
+}
+
 /// Notes that an edge names the object from now on.
 pub(crate) fn travels<W: World>(world: &W, handle: Handle) {
     move_state(world, at(handle), TRAVELLED);
-}
-
-/// The only edge that ever named the object is gone, and there will be no other: who frees it need not look for
-/// one. The caller has a lease.
-pub(crate) fn arrived<W: World>(world: &W, handle: Handle) {
-    let entry = at(handle);
-    let mut seen = world.load(entry + STATE);
-    while let Err(now) = world.cas(entry + STATE, seen, (seen & !TRAVELLED).wrapping_add(MOVE)) {
-        seen = now;
-    }
 }
 
 /// Keeps the object until the program ends: it was named where we can't see.
@@ -324,21 +322,54 @@ fn has_lease<W: World>(world: &W, entry: Off) -> bool {
     inline || extension != 0 && (0..words).any(|word| world.load(extension + word * 8) != 0)
 }
 
-fn has_edge<W: World>(world: &W, handle: Handle) -> bool {
-    let mut found = false;
-    heap::walk_blocks_of(world, class::EDGE, |edge, tag| {
-        let names = || world.load(edge) == handle.id && world.load(edge + 8) == handle.generation;
+fn has_edge<W: World>(world: &W, handle: Handle, state: u64) -> bool {
+    let names = |edge, tag| {
         // One that is being made names nothing yet, whatever stands there.
         let made = matches!(
             tag,
             Tag::Owned(_, Holds::Edge) | Tag::Shared(_, Holds::Edge)
         );
-        found |= made && names();
-    });
+        made && world.load(edge) == handle.id && world.load(edge + 8) == handle.generation
+    };
+    let entry = at(handle);
+    if is_job(world, entry) {
+        let edge = world.load(entry + BODY + job::TICKET);
+        return heap::class_of(world, edge) == Some(class::EDGE)
+            && names(edge, heap::tag(world, edge));
+    }
+    let mut found = false;
+    if state & TRAVELLED != 0 {
+        heap::walk_blocks_of(world, class::EDGE, |edge, tag| found |= names(edge, tag));
+    }
     found
 }
 
-/// Frees the object if no lease, edge or pin keeps it.
+fn is_job<W: World>(world: &W, entry: Off) -> bool {
+    world.load(entry + IDENTITY) & 0xff == Kind::Job as u64
+}
+
+/// The job of an entry that somebody keeps.
+pub(crate) fn job_in<W: World>(world: &W, entry: Off) -> Option<Job> {
+    if heap::class_of(world, entry) != Some(class::OBJECT) || !is_job(world, entry) {
+        return None;
+    }
+    let block = world.load(entry + BODY + BODY_BLOCK);
+    heap::class_of(world, block).map(|_| Job::at(block))
+}
+
+/// Whether a thread looks into this job. Asked when no edge is left through which another could begin to.
+fn is_looked_into<W: World>(world: &W, entry: Off) -> bool {
+    if !is_job(world, entry) {
+        return false;
+    }
+    // Pairs with the fence of who begins to look, or ends: he sees the edge gone, or we see him.
+    world.fence();
+    let high = world.load(crate::layout::header::THREADS_HIGH);
+    (0..high.min(world.layout().thread_count) as u32)
+        .any(|slot| world.load(world.layout().thread(slot) + slot::word::JOB) == entry)
+}
+
+/// Frees the object if no lease, edge or pin, and no thread that looks into it, keeps it.
 pub(crate) fn free_if_unused<W: World>(world: &W, handle: Handle) {
     let entry = at(handle);
     loop {
@@ -346,7 +377,8 @@ pub(crate) fn free_if_unused<W: World>(world: &W, handle: Handle) {
         if kind_of(world, handle).is_err()
             || state & PINNED != 0
             || has_lease(world, entry)
-            || state & TRAVELLED != 0 && has_edge(world, handle)
+            || has_edge(world, handle, state)
+            || is_looked_into(world, entry)
         {
             return;
         }

@@ -5,14 +5,13 @@
 
 use crate::gate::Gate;
 use crate::heap::{self, OutOfMemory};
-use crate::job::Job;
-use crate::message::{self, Message, Summary};
+use crate::job::{self, Held, Job};
+use crate::message::{self, Message};
 use crate::object::{self, BODY_BLOCK, Gone, Handle, Kind};
-use crate::queue::{Item, NotGot, NotPut, Queue};
+use crate::queue::{Item, NotPut, Queue};
 use crate::slot::{Frame, Intent};
 use crate::tag::{Holds, Tag};
 use crate::world::{Interrupted, Off, Wake, World};
-use core::cell::RefCell;
 
 // Words of the body, beside the queue's at BODY_BLOCK.
 const STATE: u64 = 0;
@@ -50,8 +49,8 @@ pub enum NoElement {
     TimedOut,
     /// A signal came.
     Interrupted,
-    /// There is no memory for the lease on the job.
-    OutOfMemory(OutOfMemory),
+    /// The calling thread runs an element already.
+    Nested,
 }
 
 /// Why a job was not submitted.
@@ -66,44 +65,6 @@ pub enum NotSubmitted {
 impl From<OutOfMemory> for NotSubmitted {
     fn from(error: OutOfMemory) -> Self {
         NotSubmitted::OutOfMemory(error)
-    }
-}
-
-/// A job on which the calling process has a lease for the holder.
-pub struct Leased<'w, W: World> {
-    world: &'w W,
-    handle: Handle,
-    job: Job,
-}
-
-impl<'w, W: World> Leased<'w, W> {
-    /// Takes a lease, if the handle names a job.
-    pub fn new(world: &'w W, handle: Handle) -> Result<Self, object::NoLease> {
-        let process = world.my_process();
-        object::lease(world, handle, process)?;
-        match Job::of(world, handle) {
-            Ok(job) => Ok(Self { world, handle, job }),
-            Err(Gone) => {
-                object::unlease(world, handle, process);
-                Err(object::NoLease::Gone)
-            }
-        }
-    }
-
-    /// The job.
-    pub fn job(&self) -> Job {
-        self.job
-    }
-
-    /// Its handle.
-    pub fn handle(&self) -> Handle {
-        self.handle
-    }
-}
-
-impl<W: World> Drop for Leased<'_, W> {
-    fn drop(&mut self) {
-        object::unlease(self.world, self.handle, self.world.my_process());
     }
 }
 
@@ -205,101 +166,87 @@ impl Pool {
     pub fn next<'w, W: World>(
         self,
         world: &'w W,
-        current: &mut Option<Leased<'w, W>>,
+        current: &mut Option<Held<'w, W>>,
         until: Option<u64>,
     ) -> Result<u64, NoElement> {
+        if current.is_none() && job::looks_into_one(world) {
+            return Err(NoElement::Nested);
+        }
+        let items = self.queue(world).items();
+        let (mut round, mut late, mut announced) = (0, until == Some(0), None);
         loop {
-            if self.state(world) >= State::Ended {
+            // Asked first: what was submitted before the end is found after it.
+            let state = self.state(world);
+            if state >= State::Ended {
                 return Err(NoElement::Over);
             }
-            if let Some(leased) = current {
-                if let Some(index) = leased.job().claim(world) {
+            if let Some(held) = current {
+                if let Some(index) = held.job().claim(world) {
                     return Ok(index);
                 }
                 *current = None;
             }
-            // What was claimed at the head, and whether its ticket is to go.
-            let found = RefCell::new(None);
-            let over = || self.state(world) != State::Open;
-            let got = self.queue(world).get_unless(
-                world,
-                until,
-                |summary| self.look(world, summary, &mut found.borrow_mut()),
-                over,
-            );
-            let found = found.into_inner();
-            match got {
-                Ok((ticket, ())) => {
-                    drop(ticket);
-                    if let Some(Found { leased, index }) = found {
-                        // Its only ticket is gone: nobody has to look for one again.
-                        object::arrived(world, leased.handle());
-                        if let Some(index) = index {
-                            *current = Some(leased);
-                            return Ok(index);
-                        }
+            match self.look(world) {
+                Look::Job(held) => {
+                    let index = held.job().claim(world);
+                    if held.job().is_exhausted(world) {
+                        self.remove_ticket(world, &held);
+                    } else {
+                        // There is more to do than one can.
+                        items.notify(world);
                     }
-                }
-                Err(NotGot::NotPrepared(Left::Claimed)) => {
-                    if let Some(Found {
-                        leased,
-                        index: Some(index),
-                    }) = found
-                    {
-                        *current = Some(leased);
+                    if let Some(index) = index {
+                        *current = Some(held);
                         return Ok(index);
                     }
                 }
-                Err(NotGot::NotPrepared(Left::LookAgain)) => {}
-                Err(NotGot::NotPrepared(Left::OutOfMemory(error))) => {
-                    return Err(NoElement::OutOfMemory(error));
-                }
-                Err(NotGot::Ended) => return Err(NoElement::Over),
-                Err(NotGot::Empty) => return Err(NoElement::TimedOut),
-                Err(NotGot::Interrupted) => return Err(NoElement::Interrupted),
+                Look::Again => {}
+                Look::Nothing if state != State::Open => return Err(NoElement::Over),
+                Look::Nothing if late => return Err(NoElement::TimedOut),
+                Look::Nothing if world.spin(round) => round += 1,
+                Look::Nothing => match announced.take() {
+                    None => announced = Some(items.announce(world)),
+                    Some(ticket) => match world.wait(items.0, ticket, until) {
+                        Wake::Look => {}
+                        Wake::TimedOut => late = true,
+                        Wake::Interrupted => return Err(NoElement::Interrupted),
+                    },
+                },
             }
         }
     }
 
-    /// Looks at the ticket at the head: claims an element of its job, and says whether the ticket stays.
-    fn look<'w, W: World>(
-        self,
-        world: &'w W,
-        ticket: Summary,
-        found: &mut Option<Found<'w, W>>,
-    ) -> Result<(), Left> {
-        if matches!(found, Some(Found { index: Some(_), .. })) {
-            // The ticket that we wanted to take was taken by another; this is the next.
-            return Err(Left::Claimed);
-        }
-        if self.state(world) >= State::Ended {
-            return Err(Left::LookAgain);
-        }
-        // The ticket may be somebody else's message by now: a name is believed if it is that of a job of this pool.
-        let Some(handle) = message::named(world, ticket.block, 0) else {
-            return Err(Left::LookAgain);
-        };
-        let leased = match Leased::new(world, handle) {
-            Ok(leased) => leased,
-            Err(object::NoLease::Gone) => return Err(Left::LookAgain),
-            Err(object::NoLease::OutOfMemory(error)) => return Err(Left::OutOfMemory(error)),
-        };
-        let job = leased.job();
-        if !job.is_of(world, self.handle) {
-            return Err(Left::LookAgain);
-        }
-        let index = job.claim(world);
-        *found = Some(Found { leased, index });
-        match index {
-            Some(_) if !job.is_exhausted(world) => Err(Left::Claimed),
-            _ => Ok(()),
-        }
+    /// Looks into the job of the ticket at the head.
+    fn look<W: World>(self, world: &W) -> Look<'_, W> {
+        let mut found = Look::Nothing;
+        let _ = self.queue(world).visit_head(world, &mut |ticket, place| {
+            // The ticket may be somebody else's message by now: then the place tells.
+            let held = message::named(world, ticket.block, 0)
+                .and_then(|handle| Held::new(world, handle, || place.holds(world)));
+            found = held.map_or(Look::Again, Look::Job);
+            Err::<(), ()>(())
+        });
+        found
+    }
+
+    /// Takes away the ticket of a job of which every element was claimed, if it is still at the head.
+    fn remove_ticket<W: World>(self, world: &W, held: &Held<'_, W>) {
+        let _ = self
+            .queue(world)
+            .visit_head(
+                world,
+                &mut |ticket, _| match message::named(world, ticket.block, 0) {
+                    Some(handle) if handle == held.handle() => Ok(()),
+                    _ => Err(()),
+                },
+            );
     }
 
     /// Settles an element that the calling thread has claimed, with up to [`job::INLINE`](crate::job::INLINE) bytes.
     pub fn settle_inline<W: World>(self, world: &W, job: Job, index: u64, kind: u8, bytes: &[u8]) {
-        job.settle_inline(world, index, kind, bytes);
-        self.tell_settled(world, job);
+        if job.settle_inline(world, index, kind, bytes) {
+            self.tell_settled(world, job);
+        }
     }
 
     /// Settles an element that the calling thread has claimed, with a message that it owns.
@@ -310,8 +257,9 @@ impl Pool {
         index: u64,
         message: Message<'_, W>,
     ) {
-        job.settle_message(world, index, message);
-        self.tell_settled(world, job);
+        if job.settle_message(world, index, message) {
+            self.tell_settled(world, job);
+        }
     }
 
     /// Gives up an element that the calling thread has claimed.
@@ -323,8 +271,9 @@ impl Pool {
         pid: u32,
         exit: Option<i32>,
     ) {
-        job.settle_lost(world, index, pid, exit);
-        self.tell_settled(world, job);
+        if job.settle_lost(world, index, pid, exit) {
+            self.tell_settled(world, job);
+        }
     }
 
     fn tell_settled<W: World>(self, world: &W, job: Job) {
@@ -432,15 +381,8 @@ impl Pool {
 }
 
 /// What a look at the head found.
-struct Found<'w, W: World> {
-    leased: Leased<'w, W>,
-    /// The element that was claimed; `None` if there was none to claim.
-    index: Option<u64>,
-}
-
-/// Why a ticket stays at the head.
-enum Left {
-    Claimed,
-    LookAgain,
-    OutOfMemory(OutOfMemory),
+enum Look<'w, W: World> {
+    Job(Held<'w, W>),
+    Again,
+    Nothing,
 }

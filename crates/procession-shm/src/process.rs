@@ -18,6 +18,8 @@ pub mod word {
     pub const EXIT: u64 = 40;
     /// Not 0 once the starter has noted the pid and writes here no more: until then nobody else gives the record back.
     pub const NOTED: u64 = 48;
+    /// The pool that the process works for, as the id of its handle; 0 if none.
+    pub const POOL: u64 = 56;
     /// Free for the runtime's own words.
     pub const RUNTIME: u64 = 64;
 }
@@ -75,8 +77,9 @@ pub fn generation<W: World>(world: &W, index: u32) -> u64 {
 pub fn vacate<W: World>(world: &W, index: u32, leaving: State) {
     let record = at(world, index);
     // Before the next one takes it: he is not his predecessor's child.
-    world.store(record + word::PARENT, 0);
-    world.store(record + word::NOTED, 0);
+    for word in [word::PARENT, word::NOTED, word::POOL] {
+        world.store(record + word, 0);
+    }
     change(world, index, leaving, State::Vacant);
 }
 

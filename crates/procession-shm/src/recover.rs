@@ -22,6 +22,8 @@ pub fn recover<W: World>(world: &W, slot: u32) -> Owner {
     let at = world.layout().thread(slot);
     let (generation, _) = state(world.load(at + word::STATE));
     let dead = Owner { slot, generation };
+    // If the recoverer dies half-way, the next one must see that there is something to do.
+    Frames::of(world, slot).begin_recovery();
     settle_frames(world, dead);
     job::lose_run(world, dead);
     // While the queues stand that the dead one had begun to take apart: they tell what is retired.
@@ -31,13 +33,16 @@ pub fn recover<W: World>(world: &W, slot: u32) -> Owner {
     object::sweep(world);
     heap::recount(world);
     world.add(header::RECOVERED, 1);
+    Frames::of(world, slot).end_recovery();
     dead
 }
 
 /// Whether the thread of this slot left an operation half-done.
 pub fn is_needed<W: World>(world: &W, slot: u32) -> bool {
     let at = world.layout().thread(slot);
-    world.load(at + word::DEPTH) != 0 || world.load(at + word::RUNS) != 0
+    [word::DEPTH, word::JOB, word::CUT_SHORT]
+        .into_iter()
+        .any(|word| world.load(at + word) != 0)
 }
 
 fn settle_frames<W: World>(world: &W, dead: Owner) {
@@ -64,7 +69,6 @@ fn settle_frames<W: World>(world: &W, dead: Owner) {
         }
         frames.clear(frame);
     }
-    frames.reset_depth();
 }
 
 /// What no structure names is the dead thread's, to be freed with the rest of it.

@@ -17,6 +17,10 @@ pub mod word {
     pub const DEPTH: u64 = 24;
     /// The cell of the element that the thread runs, or is about to claim; 0 if none. See [`crate::job`].
     pub const RUNS: u64 = 32;
+    /// The entry of the job that the thread looks into, which keeps it; 0 if none.
+    pub const JOB: u64 = 40;
+    /// Not 0 if the thread's process exited by another thread, whatever this one was amid.
+    pub const CUT_SHORT: u64 = 48;
     /// 64 bytes for the runtime's life word.
     pub const LIFE: u64 = 64;
     /// The frames, 32 bytes each.
@@ -235,8 +239,14 @@ impl<'w, W: World> Frames<'w, W> {
         self.world.store(self.at(frame) + 8, 0);
     }
 
-    /// No frame is in use any more.
-    pub fn reset_depth(&self) {
+    /// Begins a recovery: the slot needs one until it is whole.
+    pub fn begin_recovery(&self) {
+        self.world.store(self.slot + word::DEPTH, W::FRAMES);
+    }
+
+    /// Ends a recovery: no frame is in use any more.
+    pub fn end_recovery(&self) {
+        self.world.store(self.slot + word::CUT_SHORT, 0);
         self.world.store(self.slot + word::DEPTH, 0);
     }
 }

@@ -37,6 +37,8 @@ pub enum Kind {
     Panicked,
     /// A process died before it had a result.
     ProcessDied,
+    /// The pool takes no more tasks.
+    NotOpen,
     /// `procession::init()` was not called first thing in `main`.
     NotInitialized,
 }

@@ -18,6 +18,7 @@ pub mod lock;
 pub mod mutex;
 pub mod object;
 pub mod pipe;
+pub mod pool;
 pub mod process;
 pub mod program;
 pub mod queue;

@@ -278,8 +278,10 @@ pub(crate) fn bury(arena: &Arena, slot: u32) -> bool {
 /// Recovers a slot whose life word the caller holds.
 fn recover_held(arena: &Arena, slot: u32) {
     let at = arena.layout().thread(slot);
-    let dead = recover::recover(arena, slot);
     let process = arena.load(at + slot::word::PROCESS) as u32;
+    // While it can be asked: what the dead one ran is lost with this code.
+    program::note_exit(arena, process);
+    let dead = recover::recover(arena, slot);
     arena.store(
         at + slot::word::STATE,
         state_word(dead.generation, State::Vacant),
@@ -346,6 +348,10 @@ pub(crate) fn end_process(arena: &Arena) {
         let seen = arena.load(at + slot::word::STATE);
         let (generation, state) = slot::state(seen);
         if state == State::Live && arena.load(at + slot::word::PROCESS) == process {
+            if arena.load(at + slot::word::TID) != process::tid() as u64 {
+                // It may be amid anything, and does not end it.
+                arena.store(at + slot::word::CUT_SHORT, 1);
+            }
             let _ = arena.cas(
                 at + slot::word::STATE,
                 seen,

@@ -360,6 +360,54 @@ pub fn exit_code(arena: &Arena, index: u32, generation: u64) -> Option<i32> {
     }
 }
 
+/// The exit code that stands in a record, if one does.
+pub(crate) fn exit_code_of(arena: &Arena, index: u32) -> Option<i32> {
+    record::exit_code(arena.load(arena.layout().process(index) + record::word::EXIT))
+}
+
+/// Notes how a process ended that is gone and left no word, as long as the kernel can be asked.
+pub(crate) fn note_exit(arena: &Arena, index: u32) {
+    if index as u64 >= arena.layout().process_count {
+        return;
+    }
+    let at = arena.layout().process(index);
+    let pid = arena.load(at + record::word::PID) as u32;
+    let start = arena.load(at + record::word::START_TIME);
+    if let Some(code) = process::ending_code(pid, start) {
+        note_exit_code(arena, index, pid, code);
+    }
+}
+
+/// Notes how the process of a record ended, unless it left a word itself.
+pub(crate) fn note_exit_code(arena: &Arena, index: u32, pid: u32, code: i32) {
+    let at = arena.layout().process(index);
+    if arena.load(at + record::word::PID) == pid as u64 {
+        let _ = arena.cas(at + record::word::EXIT, 0, record::exit_word(code));
+    }
+}
+
+/// What a record says of the pool that its process works for: place, and the low half of its generation.
+pub(crate) fn pool_word(pool: object::Handle) -> u64 {
+    pool.generation << 34 | pool.id
+}
+
+/// The processes that run and work for a pool: process id and record of each.
+pub(crate) fn processes_of_pool(arena: &Arena, pool: object::Handle) -> Vec<(u32, u32)> {
+    let high = arena
+        .load(header::PROCESSES_HIGH)
+        .min(arena.layout().process_count) as u32;
+    (0..high)
+        .filter_map(|index| {
+            let at = arena.layout().process(index);
+            let pid = arena.load(at + record::word::PID) as u32;
+            let works = matches!(record::state(arena, index), State::Live(_))
+                && arena.load(at + record::word::POOL) == pool_word(pool);
+            let start = arena.load(at + record::word::START_TIME);
+            (works && pid != 0 && !process::is_gone(pid, start)).then_some((pid, index))
+        })
+        .collect()
+}
+
 /// How often a record was taken: with the index it names one process.
 pub fn generation(arena: &Arena, index: u32) -> u64 {
     record::generation(arena, index)

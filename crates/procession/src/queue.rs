@@ -302,12 +302,7 @@ impl RawQueue {
         handles: &[object::Handle],
         buffers: u64,
     ) -> Result<Draft> {
-        let arena = self.arena();
-        let message = Message::new(arena, kind, len, handles.len() as u64 + buffers)?;
-        for (index, &handle) in handles.iter().enumerate() {
-            message.add_edge(index as u64, handle)?;
-        }
-        Ok(Draft { message, arena })
+        Draft::new(self.arena(), kind, len, handles, buffers)
     }
 
     /// Puts a message. On an error it is there still.
@@ -373,6 +368,32 @@ pub struct Draft {
 }
 
 impl Draft {
+    /// A message of `len` bytes that names these objects and has room for `buffers` blocks, listed after them.
+    pub fn new(
+        arena: &'static Arena,
+        kind: u8,
+        len: u64,
+        handles: &[object::Handle],
+        buffers: u64,
+    ) -> Result<Self> {
+        let message = Message::new(arena, kind, len, handles.len() as u64 + buffers)?;
+        for (index, &handle) in handles.iter().enumerate() {
+            message.add_edge(index as u64, handle)?;
+        }
+        Ok(Self { message, arena })
+    }
+
+    /// Writes a piece of its bytes.
+    pub fn write_at(&self, offset: u64, bytes: &[u8]) {
+        let (at, len) = self.message.bytes();
+        let end = offset.checked_add(bytes.len() as u64);
+        assert!(
+            end.is_some_and(|end| end <= len),
+            "a message is written no longer than it was announced"
+        );
+        self.arena.write(at + offset, bytes);
+    }
+
     /// Writes its bytes, which must be as many as were announced.
     pub fn write(&self, bytes: &[u8]) {
         let (at, len) = self.message.bytes();

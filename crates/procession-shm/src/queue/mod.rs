@@ -105,6 +105,20 @@ pub enum NotGot<E> {
     Ended,
 }
 
+/// Where an item stands that is looked at: cells go one way, so as long as it holds what was seen there it is the same item.
+#[derive(Clone, Copy)]
+pub(crate) struct Place {
+    word: Off,
+    seen: u64,
+}
+
+impl Place {
+    /// Whether the item stands there still.
+    pub(crate) fn holds<W: World>(self, world: &W) -> bool {
+        world.load(self.word) == self.seen
+    }
+}
+
 /// The queue whose block is at an offset of the arena.
 #[derive(Clone, Copy)]
 pub struct Queue(Off);
@@ -150,7 +164,8 @@ impl Queue {
         world.load(self.0 + MAX_SIZE)
     }
 
-    fn items(self) -> Gate {
+    /// Where consumers wait.
+    pub(crate) fn items(self) -> Gate {
         Gate(self.0 + ITEMS)
     }
 
@@ -416,9 +431,7 @@ impl Queue {
         world: &'w W,
         prepare: &mut impl FnMut(Summary) -> Result<T, E>,
     ) -> Result<Option<(Got<'w, W>, T)>, NotGot<E>> {
-        let frame = Frame::enter(world);
-        let got = self.take(world, &frame, prepare);
-        self.leave(world, frame);
+        let got = self.visit_head(world, &mut |summary, _| prepare(summary));
         match got {
             Ok(Some(_)) if self.max_size(world) == 0 => {}
             Ok(Some(_)) if world.load(self.0 + DISTURBED) == 0 => self.space().notify(world),
@@ -431,11 +444,23 @@ impl Queue {
         got.map_err(NotGot::NotPrepared)
     }
 
+    /// Takes the oldest item if `prepare`, which may look at it in its place, agrees; tells nobody.
+    pub(crate) fn visit_head<'w, W: World, T, E>(
+        self,
+        world: &'w W,
+        prepare: &mut impl FnMut(Summary, Place) -> Result<T, E>,
+    ) -> Result<Option<(Got<'w, W>, T)>, E> {
+        let frame = Frame::enter(world);
+        let got = self.take(world, &frame, prepare);
+        self.leave(world, frame);
+        got
+    }
+
     fn take<'w, W: World, T, E>(
         self,
         world: &'w W,
         frame: &Frame<'_, W>,
-        prepare: &mut impl FnMut(Summary) -> Result<T, E>,
+        prepare: &mut impl FnMut(Summary, Place) -> Result<T, E>,
     ) -> Result<Option<(Got<'w, W>, T)>, E> {
         let taken = TAKEN | (frame.me().slot as u64) << SLOT;
         'segment: loop {
@@ -462,12 +487,13 @@ impl Queue {
                         let head = world.load(word + 8);
                         let (kind, len) =
                             ((head >> 32) as u8, (head as u32 as u64).min(INLINE as u64));
-                        let prepared = prepare(Summary {
+                        let summary = Summary {
                             kind,
                             len,
                             parts: 0,
                             block: 0,
-                        })?;
+                        };
+                        let prepared = prepare(summary, Place { word, seen })?;
                         frame.announce(Intent::Take { word, block: 0 });
                         if world.cas(word, seen, taken).is_ok() {
                             let mut bytes = [0; INLINE];
@@ -490,7 +516,7 @@ impl Queue {
                         if world.load(word) != seen {
                             continue;
                         }
-                        let prepared = prepare(summary)?;
+                        let prepared = prepare(summary, Place { word, seen })?;
                         frame.announce(Intent::Take { word, block });
                         if world
                             .cas(word, seen, taken | (block / GRANULE) << 4)
@@ -544,7 +570,7 @@ impl Queue {
         // The last segment, once freed, may be another queue's by now.
         while ours(head_segment(world.load(self.0 + HEAD))) {
             let frame = Frame::enter(world);
-            let got = self.take(world, &frame, &mut |_| Ok::<(), ()>(()));
+            let got = self.take(world, &frame, &mut |_, _| Ok::<(), ()>(()));
             self.leave(world, frame);
             if !matches!(got, Ok(Some(_))) {
                 break;

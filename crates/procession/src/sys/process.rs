@@ -30,8 +30,16 @@ fn read_proc(path: &str) -> Option<String> {
     Some(String::from_utf8_lossy(&bytes[..len]).into_owned())
 }
 
-/// When the kernel started a task, and whether it runs its last kernel code or is a zombie by now (proc_pid_stat(5)).
-fn stat(path: &str) -> Option<(u64, bool)> {
+/// What the kernel tells of a task (proc_pid_stat(5)).
+struct Stat {
+    start: u64,
+    /// It runs its last kernel code, or is a zombie by now.
+    ending: bool,
+    /// What waitid(2) would tell of it, once it is ending.
+    status: i32,
+}
+
+fn stat(path: &str) -> Option<Stat> {
     // PF_EXITING: set before the kernel marks the life words.
     const EXITING: u64 = 4;
     let stat = read_proc(&format!("{path}/stat"))?;
@@ -39,8 +47,21 @@ fn stat(path: &str) -> Option<(u64, bool)> {
     let mut fields = stat[stat.rfind(')')? + 1..].split_whitespace();
     let state = fields.next()?;
     let flags: u64 = fields.nth(5)?.parse().ok()?;
-    let start = fields.nth(12)?.parse().ok()?;
-    Some((start, matches!(state, "Z" | "X") || flags & EXITING != 0))
+    Some(Stat {
+        start: fields.nth(12)?.parse().ok()?,
+        ending: matches!(state, "Z" | "X") || flags & EXITING != 0,
+        status: fields.last()?.parse().ok()?,
+    })
+}
+
+/// The exit code, or minus the signal, of a process that is ending or waits to be reaped.
+pub fn ending_code(pid: u32, start: u64) -> Option<i32> {
+    let stat = stat(&format!("/proc/{pid}"))?;
+    let meant = start == 0 || stat.start == start;
+    (meant && stat.ending).then(|| match stat.status & 0x7f {
+        0 => stat.status >> 8 & 0xff,
+        signal => -signal,
+    })
 }
 
 /// Whether a task comes back from the kernel no more: it ends, or SIGKILL is on its way to it.
@@ -51,12 +72,12 @@ fn is_ending(path: &str) -> bool {
         let pending = u64::from_str_radix(pending?.trim(), 16).ok()?;
         Some(pending & 1 << (libc::SIGKILL - 1) != 0)
     };
-    stat(path).is_none_or(|(_, ending)| ending) || killed().unwrap_or(true)
+    stat(path).is_none_or(|stat| stat.ending) || killed().unwrap_or(true)
 }
 
 /// When the kernel started this process, in its own unit; 0 where /proc can't be read.
 pub fn start_time(pid: u32) -> u64 {
-    stat(&format!("/proc/{pid}")).map_or(0, |(start, _)| start)
+    stat(&format!("/proc/{pid}")).map_or(0, |stat| stat.start)
 }
 
 /// Whether the process that had this pid and start time is no more, or all its threads are about to end.
@@ -65,10 +86,10 @@ pub fn is_gone(pid: u32, start: u64) -> bool {
         return false;
     };
     match stat(&format!("/proc/{pid}")) {
-        Some((now, _)) if start != 0 && now != start => true,
+        Some(now) if start != 0 && now.start != start => true,
         // The first thread may have ended alone.
-        Some((_, ending)) => {
-            ending
+        Some(now) => {
+            now.ending
                 && std::fs::read_dir(format!("/proc/{pid}/task")).is_ok_and(|tasks| {
                     tasks
                         .flatten()

@@ -1,0 +1,169 @@
+//! The keeper: a process that starts a pool's workers, and replaces those that end while the pool has need of them.
+//!
+//! It is single-threaded and does nothing else, so it may fork. It waits for nobody but its workers: whatever ends a
+//! pool ends workers. Its own death costs no task; who waits for results finds it gone and starts another.
+
+use super::{RawPool, State};
+use crate::error::{Error, Kind, Result};
+use crate::life;
+use crate::program;
+use crate::sys::process as sys;
+use procession_shm::World;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::io::Errno;
+
+/// After so many starts in a row that raised an error the pool is broken.
+const RAISED: u64 = 3;
+/// After so many starts in a row, beyond the number of workers, of which none got ready, the pool is broken.
+const DIED: u64 = 10;
+
+struct Kept {
+    pidfd: OwnedFd,
+    pid: u32,
+    record: Option<u32>,
+}
+
+/// The calling process as a pool's keeper.
+pub struct Keeper {
+    pool: RawPool,
+    workers: Vec<Kept>,
+    ready: u64,
+    failed: u64,
+}
+
+impl Keeper {
+    /// Makes the calling process the pool's keeper; `None` if it has one that lives. Workers that run are kept.
+    pub fn new(pool: RawPool) -> Result<Option<Self>> {
+        let arena = pool.arena();
+        let seen = pool.shm().keeper(arena);
+        let mine = super::owner_word(arena.me());
+        if seen != 0 && !super::is_gone(arena, seen) || !pool.shm().change_keeper(arena, seen, mine)
+        {
+            return Ok(None);
+        }
+        let workers = pool
+            .workers()
+            .into_iter()
+            .filter_map(|(pid, record)| {
+                let pidfd = sys::pidfd(pid).ok()?;
+                let record = Some(record);
+                Some(Kept { pidfd, pid, record })
+            })
+            .collect();
+        let ready = pool.shm().ready(arena);
+        Ok(Some(Self {
+            pool,
+            workers,
+            ready,
+            failed: 0,
+        }))
+    }
+
+    /// Waits until a worker is to be started; `false` when the pool has ended, and no worker is left.
+    /// An error of kind [`Kind::Interrupted`] if a signal came.
+    pub fn wait(&mut self) -> Result<bool> {
+        loop {
+            self.reap();
+            let wanted = self.pool.shm().workers(self.pool.arena()) as usize;
+            let missing = self.workers.len() < wanted;
+            match self.pool.state() {
+                State::Open if self.keeps_failing(wanted as u64) => {
+                    self.pool.advance(State::Broken);
+                    continue;
+                }
+                State::Open if missing => return Ok(true),
+                State::Open => {}
+                State::Closed if missing && !self.pool.shm().is_idle(self.pool.arena()) => {
+                    if self.keeps_failing(wanted as u64) {
+                        self.pool.advance(State::Broken);
+                        continue;
+                    }
+                    return Ok(true);
+                }
+                State::Closed if self.workers.is_empty() => {
+                    self.pool.advance(State::Ended);
+                    return Ok(false);
+                }
+                State::Closed => {}
+                State::Ended | State::Terminated | State::Broken if self.workers.is_empty() => {
+                    return Ok(false);
+                }
+                State::Ended | State::Terminated | State::Broken => {}
+            }
+            let mut fds: Vec<PollFd<'_>> = self
+                .workers
+                .iter()
+                .map(|kept| PollFd::new(&kept.pidfd, PollFlags::IN))
+                .collect();
+            match poll(&mut fds, None) {
+                Ok(_) => {}
+                Err(Errno::INTR) => return Err(Error::new(Kind::Interrupted, "a signal came")),
+                Err(error) => return Err(Error::system("waiting for workers", error)),
+            }
+        }
+    }
+
+    fn keeps_failing(&self, wanted: u64) -> bool {
+        let raised = self.pool.shm().error(self.pool.arena()).is_some();
+        self.failed >= if raised { RAISED } else { DIED + wanted }
+    }
+
+    /// A worker was started.
+    pub fn started(&mut self, pid: u32, record: Option<u32>) -> Result<()> {
+        let pidfd = sys::pidfd(pid).map_err(|error| {
+            sys::discard(pid);
+            Error::system("opening a worker", error)
+        })?;
+        if let Some(record) = record {
+            program::set_pid(self.pool.arena(), record, pid);
+        }
+        self.workers.push(Kept { pidfd, pid, record });
+        Ok(())
+    }
+
+    /// The number of workers that run.
+    pub fn len(&self) -> usize {
+        self.workers.len()
+    }
+
+    /// Whether no worker runs.
+    pub fn is_empty(&self) -> bool {
+        self.workers.is_empty()
+    }
+
+    fn reap(&mut self) {
+        let arena = self.pool.arena();
+        let none = crate::time::timespec(0);
+        let before = self.workers.len();
+        let mut failed = 0;
+        self.workers.retain(|kept| {
+            if !sys::wait_ended(kept.pidfd.as_fd(), Some(none)).unwrap_or(false) {
+                return true;
+            }
+            // An adopted one is reaped elsewhere; what it did is known all the same.
+            let code = sys::reap(kept.pidfd.as_fd()).ok().flatten();
+            if let (Some(record), Some(code)) = (kept.record, code) {
+                program::note_exit_code(arena, record, kept.pid, code);
+            }
+            if code != Some(0) {
+                failed += 1;
+            }
+            if let Some(record) = kept.record {
+                program::recover_if_gone(arena, record);
+            }
+            false
+        });
+        if self.workers.len() == before {
+            return;
+        }
+        // What the dead left half-done is settled before anybody is told that the pool has ended.
+        life::look_round(arena);
+        let ready = self.pool.shm().ready(arena);
+        if ready == self.ready {
+            self.failed += failed;
+        } else {
+            (self.ready, self.failed) = (ready, 0);
+        }
+    }
+}

@@ -1,0 +1,82 @@
+"""The processes of a pool: the keeper, which starts its workers and replaces them, and the workers."""
+
+import itertools
+import os
+import signal
+import sys
+from multiprocessing import process, util
+from typing import Any, Callable, NamedTuple, Optional
+
+from . import _procession
+from .popen_fork import run
+from .process import Process
+from .remote import pack
+
+
+class Plan(NamedTuple):
+    """What a pool's workers are started with."""
+
+    name: str
+    identity: tuple[int, ...]
+    initializer: Optional[Callable[..., object]]
+    initargs: tuple[Any, ...]
+    limit: Optional[int]
+    reseed: bool
+
+
+def keep(core: "_procession.PoolCore", plan: Plan) -> None:
+    """What the keeper does: it is a copy of the pool's owner, or runs its main module anew, and forks the workers
+    from itself. It ends with the pool."""
+    keeper = core.keep()
+    if keeper is None:
+        return
+    # Ctrl-C is for those who work.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    owner: Any = process.parent_process()
+    for number in itertools.count(1):
+        if not keeper.wait():
+            return
+        worker = Worker(core, plan, number, owner)
+        util._flush_std_streams()  # type: ignore[attr-defined]
+        _, child = _procession.fork()
+        if child is None:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            run(worker, lambda: os.dup(owner.sentinel))
+        keeper.started(child)
+
+
+class Worker(Process):
+    """A process that does a pool's tasks."""
+
+    def __init__(self, core: "_procession.PoolCore", plan: Plan, number: int, owner: Any) -> None:
+        super().__init__(name=f"{plan.name}-{number}", daemon=True)
+        self._core = core
+        self._plan = plan
+        self._identity = (*plan.identity, number)
+        # It is the owner's child, for all that it can see.
+        self._parent_pid = owner.pid
+        self._parent_name = owner.name
+
+    def run(self) -> None:
+        """Does tasks until there are no more."""
+        _procession.work(self._core, self._prepare, self._plan.limit)
+
+    def _prepare(self) -> None:
+        if self._plan.reseed:
+            reseed()
+        if self._plan.initializer is None:
+            return
+        try:
+            self._plan.initializer(*self._plan.initargs)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            self._core.set_error(pack(error))
+            raise SystemExit(1) from None
+
+
+def reseed() -> None:
+    """Global random generators that a fork leaves as they are get seeds of their own."""
+    random = sys.modules.get("numpy.random")
+    if random is not None:
+        random.seed()
