@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import signal
 import threading
 import warnings
 import weakref
@@ -22,6 +23,8 @@ _ONE, _STAR, _CALL = 0, 1, 2
 
 # After so many keepers that ended before they had shown up, the pool is given up.
 _KEEPERS_TRIED = 3
+# How a worker ends that ran a task when its pool was terminated.
+_ENDED_BY_US = (-signal.SIGTERM, -signal.SIGKILL)
 # What busy workers get to end, in seconds, before they are killed.
 _GRACE = 1.0
 
@@ -276,6 +279,8 @@ class Pool(_pool.Pool):
         success, value = outcome
         if not success and isinstance(value, tuple):
             pid, exitcode = value
+            if self._core.state == "terminated" and exitcode in _ENDED_BY_US:
+                return False, self._end_error()
             task = what if len(job) == 1 else f"{what}, element {index}"
             return False, WorkerDied(task, pid, exitcode)
         return success, value

@@ -25,7 +25,7 @@ pub const RAISED: u8 = 64;
 const LOOK_AFTER: Duration = Duration::from_millis(50);
 
 /// What is shared of a pool.
-#[pyclass(frozen, weakref, module = "procession")]
+#[pyclass(frozen, weakref, module = "procession._procession")]
 pub struct PoolCore {
     pub pool: RawPool,
 }
