@@ -10,6 +10,8 @@ from itertools import repeat
 from statistics import median
 from typing import Any, Callable, NamedTuple, Optional
 
+import pools
+
 MEGABYTES_64 = 64 << 20
 BATCH = 100
 RECORD = {
@@ -34,6 +36,8 @@ class Case(NamedTuple):
     target: Optional[float] = None
     """How many times as fast as multiprocessing it is to be at least."""
     method: str = "fork"
+    peer: Optional[tuple[str, float]] = None
+    """Another library that is measured beside, and how many times as fast as it is to be."""
 
 
 class Crew:
@@ -168,7 +172,7 @@ def start_and_join(ctx: Any, count: int) -> Measure:
     return measure
 
 
-CASES = [
+CASES: list[Case] = [
     Case("Queue of ints 1-1", queue_of(4711), 30_000, target=5),
     Case("Queue of ints 2-2", queue_of(4711, pairs=2), 30_000, target=4),
     Case(f"Queue of {len(pickle.dumps(RECORD))}-byte dicts 1-1", queue_of(RECORD), 30_000),
@@ -192,4 +196,12 @@ CASES = [
     Case("Event set+clear", statement("Event", "x.set(); x.clear()"), 5000, 25),
     Case("Process start+join, fork", start_and_join, 5, 5),
     Case("Process start+join, spawn", start_and_join, 1, 5, method="spawn"),
+]
+CASES += [
+    Case("Pool.map chunksize=1", pools.mapping, 2000, 3, target=3, peer=("billiard", 1.5)),
+    Case("Pool: one call and its result p50", pools.call, 200, 3, target=3),
+    Case("Pool of 4: create, result, close, join", pools.whole_life, 1, 5, target=4),
+    Case("Pool: skewed tasks, actual/ideal", pools.skewed, 1),
+    Case("Pool.map over 8 MB arrays", pools.arguments, 16, target=4),
+    Case("Pool.map with 8 MB arrays as results", pools.results, 16, target=4),
 ]

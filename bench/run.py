@@ -45,13 +45,14 @@ class Side:
 def measure(case: Case, rounds: int, quick: bool) -> dict[str, list[float]]:
     """Seconds per piece of work, of each side and round; a first round is left out."""
     count = max(1, case.count // 10) if quick else case.count
-    sides = {library: Side(library, case, count) for library in SIDES}
-    times: dict[str, list[float]] = {library: [] for library in SIDES}
+    libraries = (*SIDES, *((case.peer[0],) if case.peer else ()))
+    sides = {library: Side(library, case, count) for library in libraries}
+    times: dict[str, list[float]] = {library: [] for library in libraries}
     for _ in range(rounds + 1):
         slices = [
             {library: side.measure() for library, side in sides.items()} for _ in range(case.slices)
         ]
-        for library in SIDES:
+        for library in libraries:
             times[library].append(statistics.median(each[library] for each in slices))
     for side in sides.values():
         side.process.communicate()
@@ -137,6 +138,13 @@ def main() -> None:
         cells = [spread(times[library], duration) for library in SIDES]
         print_row(case.name, *cells, spread(ratios, times_as_fast), target)
         rows.append({"case": case.name, "target": case.target, "seconds": times, "ratios": ratios})
+        if case.peer:
+            peer, wanted = case.peer
+            against = [theirs / ours for ours, theirs in zip(times[SIDES[0]], times[peer])]
+            missed = " missed" if statistics.median(against) < wanted else ""
+            cells = [spread(times[library], duration) for library in (SIDES[0], peer)]
+            name = f"  the same against {peer}"
+            print_row(name, *cells, spread(against, times_as_fast), f"> {wanted:g}{missed}")
     record.update(load_after=os.getloadavg(), quick=options.quick, cases=rows)
     loads = " -> ".join(f"{record[when][0]:.2f}" for when in ("load_before", "load_after"))
     print(f"{record['machine']}, Python {record['python']}, {record['commit']}, load {loads}")

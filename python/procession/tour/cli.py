@@ -78,6 +78,7 @@ def as_json(tour: Tour) -> str:
             "bytes": sum(file.size for file in tour.files),
             "serial_seconds": tour.serial_seconds,
             "parallel_seconds": tour.parallel_seconds,
+            "pool_seconds": tour.pool_seconds,
             "speedup": tour.speedup,
             "equal": tour.equal,
             "pairs": [pair._asdict() for pair in tour.pairs],

@@ -13,6 +13,7 @@ from typing import Optional
 from . import report
 from .files import File, text_files
 from .parallel import LAST_CALL, Crew, cores, ending
+from .pooled import Team
 from .progress import Figures, Progress
 from .similarity import ALIKE, SHINGLE, Pair
 from .work import Finding, Task, carry_out, near_duplicates
@@ -43,6 +44,7 @@ class Tour:
     figures: list[Figures] = field(default_factory=list)
     serial_seconds: float = 0.0
     parallel_seconds: float = 0.0
+    pool_seconds: float = 0.0
     equal: bool = False
 
     @property
@@ -69,7 +71,11 @@ def lead(tour: Tour, say: Say, progress: Callable[[], Progress]) -> None:
         in_processes(tour, place, say, progress())
         say(f"  {len(tour.pairs)} pairs in {tour.parallel_seconds:.2f} s")
         tour.equal = serial == tour.pairs and report.holds(place, tour.pairs)
-    say("\n3. The near duplicates.")
+        say(f"\n3. A pool of {tour.workers} workers does the same work once more.")
+        pooled = in_pool(tour, say, progress())
+        say(f"  {len(pooled)} pairs in {tour.pool_seconds:.2f} s")
+        tour.equal = tour.equal and serial == pooled
+    say("\n4. The near duplicates.")
     for pair in tour.pairs[:SHOWN]:
         say(report.line(pair))
     if len(tour.pairs) > SHOWN:
@@ -117,3 +123,18 @@ def in_processes(tour: Tour, place: str, say: Say, progress: Progress) -> None:
     tour.figures = list(progress.figures.values())
     for figures in tour.figures:
         say(f"  {figures}")
+
+
+def in_pool(tour: Tour, say: Say, progress: Progress) -> list[Pair]:
+    """Have the job done by a pool. What is timed includes its start, but not its end."""
+    start = time.perf_counter()
+    with Team(tour.directory, tour.workers, tour.start_method) as team:
+        say("  map: hands the runs out and waits; the results stand in the order of the tasks.")
+        say("  imap: the results come one after the other while others are still worked on.")
+        pairs = near_duplicates(tour.files, lambda tasks: progress.watch(tasks, team.do(tasks)))
+        tour.pool_seconds = time.perf_counter() - start
+        say("  apply_async: does not wait; a callback says each result as soon as it is there:")
+        team.ask(tour.files, pairs, lambda fact: say(f"    {fact}"))
+        team.dismiss()
+        say("  close, join: no more tasks; all workers and callbacks are done.")
+    return pairs

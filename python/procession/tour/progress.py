@@ -56,7 +56,8 @@ class Progress:
         self.what = tasks[0].done if tasks else "nothing to do"
         self.whole, self.done = sum(total(task.files) for task in tasks), 0
         for finding in findings:
-            self.figures[finding.worker].add(finding)
+            worker = Figures(finding.worker, finding.pid)
+            self.figures.setdefault(finding.worker, worker).add(finding)
             self.done += finding.size
             self.show()
             yield finding

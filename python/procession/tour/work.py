@@ -4,6 +4,7 @@ A task carries names, not contents: who does it reads the files and works on dat
 `near_duplicates` is the whole job; where its tasks are done is its caller's choice.
 """
 
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -72,6 +73,7 @@ class Finding(NamedTuple):
     """What came of one task, and who did it, in how many seconds, from how many bytes."""
 
     worker: str
+    pid: int
     seconds: float
     size: int
     found: Found
@@ -81,7 +83,7 @@ def carry_out(task: Task, root: str, worker: str) -> Finding:
     """Do one task, in whatever process this is."""
     start = time.perf_counter()
     found = task.run(root)
-    return Finding(worker, time.perf_counter() - start, total(task.files), found)
+    return Finding(worker, os.getpid(), time.perf_counter() - start, total(task.files), found)
 
 
 def near_duplicates(
