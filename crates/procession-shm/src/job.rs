@@ -444,6 +444,14 @@ pub(crate) fn looks_into_one<W: World>(world: &W) -> bool {
     world.load(world.layout().thread(world.me().slot) + slot::word::JOB) != 0
 }
 
+/// The calling thread, whose word `JOB` is at this place, looks into a job no more.
+fn look_away<W: World>(world: &W, at: Off) {
+    let entry = world.swap(at, 0);
+    // Pairs with the fence of who found no other reference and saw us: one of us frees it.
+    world.fence();
+    object::free_at(world, entry);
+}
+
 /// A job that the calling thread looks into: it lives as long as that is said in the thread's slot.
 pub struct Held<'w, W: World> {
     world: &'w W,
@@ -466,15 +474,17 @@ impl<'w, W: World> Held<'w, W> {
         } else {
             None
         };
-        if job.is_none() {
-            world.store(at, 0);
+        if let Some(job) = job {
+            return Some(Self {
+                world,
+                me,
+                handle,
+                job,
+            });
         }
-        Some(Self {
-            world,
-            me,
-            handle,
-            job: job?,
-        })
+        // By now the place may be another job's, which we have kept as well.
+        look_away(world, at);
+        None
     }
 
     /// The job.
@@ -496,10 +506,8 @@ impl<'w, W: World> Held<'w, W> {
 impl<W: World> Drop for Held<'_, W> {
     fn drop(&mut self) {
         if self.is_mine() {
-            let at = self.world.layout().thread(self.me.slot) + slot::word::JOB;
-            self.world.store(at, 0);
-            self.world.fence();
-            object::free_if_unused(self.world, self.handle);
+            let slot = self.world.layout().thread(self.me.slot);
+            look_away(self.world, slot + slot::word::JOB);
         }
     }
 }

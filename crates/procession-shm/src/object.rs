@@ -392,6 +392,16 @@ pub(crate) fn free_if_unused<W: World>(world: &W, handle: Handle) {
     bury(world, handle);
 }
 
+/// Frees whatever object stands at this place, if nothing keeps it.
+pub(crate) fn free_at<W: World>(world: &W, entry: Off) {
+    if heap::class_of(world, entry) == Some(class::OBJECT)
+        && let Tag::Object { generation } = heap::tag(world, entry)
+    {
+        let id = entry / GRANULE;
+        free_if_unused(world, Handle { id, generation });
+    }
+}
+
 /// Takes a dead object apart, if nobody else has begun to.
 fn bury<W: World>(world: &W, handle: Handle) {
     let (entry, generation) = (at(handle), handle.generation);
@@ -431,12 +441,13 @@ pub(crate) fn destroy<W: World>(world: &W, entry: Off) {
         }
         kind if kind == Kind::Queue as u64 || kind == Kind::Pool as u64 => {
             let block = world.load(body + BODY_BLOCK);
-            if kind == Kind::Pool as u64 {
-                Pool::take_apart(world, body);
-            }
             if heap::class_of(world, block).is_some()
                 && heap::tag(world, block) == Tag::Shared(entry, Holds::Body)
             {
+                // Its error is the block's: it is freed while the block is still the entry's.
+                if kind == Kind::Pool as u64 {
+                    Pool::take_apart(world, body);
+                }
                 Queue::at(block).drain(world);
                 free(block);
             }
