@@ -6,23 +6,19 @@ use crate::item::{self, PICKLE, Ready};
 use crate::pickling;
 use crate::rebuild::{self, delivered_or};
 use crate::worker::Keeper;
+use procession::Error;
 use procession::pool::call::Writer;
-use procession::pool::{Found, Outcome, RawJob, RawPool, State};
+use procession::pool::{Followers, Found, Outcome, RawJob, RawPool, State};
 use procession::shm::object::Handle;
-use procession::{Error, time};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyTuple};
-use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// The kind of a result that is an exception, as `remote.pack` makes it.
 pub const RAISED: u8 = 64;
-
-/// As long as no keeper has shown up, who waits looks after it so often.
-const LOOK_AFTER: Duration = Duration::from_millis(50);
 
 /// What is shared of a pool.
 #[pyclass(frozen, weakref, module = "procession._procession")]
@@ -166,7 +162,7 @@ impl PoolCore {
     fn follow(&self, forgets: bool) -> Settled {
         Settled {
             pool: self.pool.clone(),
-            jobs: Mutex::default(),
+            jobs: Followers::default(),
             yielded: AtomicU64::new(0),
             added: AtomicU64::new(0),
             nudged: AtomicBool::new(false),
@@ -213,38 +209,20 @@ impl PoolJob {
         look_after: &Bound<'_, PyAny>,
     ) -> PyResult<bool> {
         let until = deadline(timeout.as_ref())?;
+        let mut looked = false;
         loop {
-            let kept = self.job.pool().has_keeper();
-            let slice = if kept {
-                None
-            } else {
-                time::deadline(Some(LOOK_AFTER))
-            };
-            let end = match (until, slice) {
-                (Some(until), Some(slice)) => Some(until.min(slice)),
-                (until, slice) => until.or(slice),
-            };
-            let wait = || match index {
-                Some(index) => self.job.wait_one(index, end),
-                None => self.job.wait_all(end),
-            };
             // Nothing to wait for needs no release of the interpreter.
-            let done = match index {
-                Some(index) => self.job.is_settled(index),
-                None => self.job.is_done(),
-            };
-            let found = if done {
+            let found = if self.is_settled(index) {
                 Found::Settled
             } else {
-                released(py, wait)?
+                released(py, || self.job.wait(index, until, looked))?
             };
             match found {
                 Found::Settled | Found::Over => return Ok(true),
-                Found::TimedOut if until.is_some_and(|until| until <= time::now()) => {
-                    return Ok(false);
-                }
-                Found::TimedOut | Found::Abandoned => {
+                Found::TimedOut => return Ok(false),
+                Found::Abandoned => {
                     look_after.call0()?;
+                    looked = true;
                 }
             }
         }
@@ -302,16 +280,11 @@ fn unpack<'py>(
         .call_method1("unpack", (bytes,))
 }
 
-struct Followed {
-    key: u64,
-    job: Arc<RawJob>,
-}
-
 /// Jobs that are followed until they are settled.
 #[pyclass(frozen, module = "procession")]
 pub struct Settled {
     pool: RawPool,
-    jobs: Mutex<VecDeque<Followed>>,
+    jobs: Followers,
     yielded: AtomicU64,
     added: AtomicU64,
     nudged: AtomicBool,
@@ -321,73 +294,36 @@ pub struct Settled {
 }
 
 impl Settled {
-    fn jobs(&self) -> MutexGuard<'_, VecDeque<Followed>> {
-        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn is_over(&self) -> bool {
         self.stopped.load(Ordering::Relaxed) || self.pool.state() >= State::Ended
     }
 
-    /// Takes out those that are settled, in order of completion.
     fn take_settled(&self) -> Vec<u64> {
-        let mut jobs = self.jobs();
         if self.is_over() {
-            let mut found = settled(&jobs);
-            found.sort_unstable();
-            jobs.clear();
-            return found.into_iter().map(|(_, key)| key).collect();
+            self.jobs.take_last()
+        } else {
+            self.jobs.take_settled()
         }
-        let first = settled(&jobs);
-        let Some(latest) = first.iter().map(|&(at, _)| at).max() else {
-            return Vec::new();
-        };
-        // Looked through once more: what was settled before the latest of these is in it.
-        let mut found = settled(&jobs);
-        found.retain(|&(at, _)| at <= latest);
-        found.sort_unstable();
-        jobs.retain(|followed| !found.iter().any(|&(_, key)| key == followed.key));
-        found.into_iter().map(|(_, key)| key).collect()
     }
 
     fn has_news(&self) -> bool {
-        self.is_over()
-            || self.nudged.swap(false, Ordering::Relaxed)
-            || !settled(&self.jobs()).is_empty()
+        self.is_over() || self.nudged.swap(false, Ordering::Relaxed) || self.jobs.has_settled()
     }
 
     /// How many were added and are not settled.
     fn unsettled(&self) -> u64 {
-        let mut jobs = self.jobs();
         if self.forgets {
-            jobs.retain(|followed| !followed.job.is_done());
+            self.jobs.forget_settled();
         }
-        jobs.iter()
-            .filter(|followed| !followed.job.is_done())
-            .count() as u64
+        self.jobs.unsettled()
     }
-}
-
-/// Those that are settled: when, and which.
-fn settled(jobs: &VecDeque<Followed>) -> Vec<(u64, u64)> {
-    let mut found = Vec::new();
-    for Followed { key, job } in jobs {
-        if job.is_done() {
-            found.push((job.settled_at(), *key));
-        } else if job.outcome(0) == Outcome::Free {
-            // Jobs are begun in the order in which they were handed over.
-            break;
-        }
-    }
-    found
 }
 
 #[pymethods]
 impl Settled {
     /// Follows a job, which was submitted with `asks`.
     fn add(&self, key: u64, job: &PoolJob) {
-        let job = job.job.clone();
-        self.jobs().push_back(Followed { key, job });
+        self.jobs.add(key, job.job.clone());
         self.added.fetch_add(1, Ordering::Relaxed);
         self.pool.wake_settled();
     }

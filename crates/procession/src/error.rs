@@ -39,6 +39,14 @@ pub enum Kind {
     ProcessDied,
     /// The pool takes no more tasks.
     NotOpen,
+    /// A pool's worker died before it had done the task. See [`Error::pid`].
+    WorkerDied,
+    /// The pool was terminated before the task was done.
+    Terminated,
+    /// The pool's workers can't be started: the message says why.
+    PoolBroken,
+    /// The task was not done when the time was over.
+    TimedOut,
     /// `procession::init()` was not called first thing in `main`.
     NotInitialized,
 }

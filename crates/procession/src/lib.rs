@@ -35,6 +35,7 @@ pub use event::Event;
 pub use lock::{Lock, LockGuard, ReentrantLock};
 pub use mutex::{Mutex, MutexGuard, PlainData};
 pub use pipe::{Receiver, Sender, pipe};
+pub use pool::{Pool, Task};
 pub use process::{
     ExitStatus, Joined, Process, active_children, current_process, init, parent_process,
 };

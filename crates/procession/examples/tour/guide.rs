@@ -1,4 +1,4 @@
-//! Leads through the tour: the same job in one process, then in several, and what comes of it.
+//! Leads through the tour: the same job in one process, then in several, then by a pool, and what comes of it.
 
 use std::time::{Duration, Instant};
 
@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::failure::Failure;
 use crate::files::{File, text_files};
 use crate::parallel::{Crew, LAST_CALL, START_METHOD, cores, ending, look_at};
+use crate::pooled::Team;
 use crate::progress::{Figures, Progress, View, print};
 use crate::report::{Report, line};
 use crate::similarity::{ALIKE, Pair, SHINGLE};
@@ -28,6 +29,7 @@ pub struct Tour {
     bytes: u64,
     serial_seconds: f64,
     parallel_seconds: f64,
+    pool_seconds: f64,
     pub speedup: f64,
     pub equal: bool,
     pairs: Vec<Pair>,
@@ -84,6 +86,12 @@ impl Guide {
             pairs.len()
         ));
 
+        self.say(format!(
+            "\n3. A pool of {workers} workers does the same work once more."
+        ));
+        let (pooled, pool_seconds) = self.in_pool(&files)?;
+        self.say(format!("  {} pairs in {pool_seconds:.2} s", pooled.len()));
+
         self.show(&pairs);
         Ok(Tour {
             directory: directory.clone(),
@@ -93,8 +101,9 @@ impl Guide {
             bytes: files.iter().map(|file| file.size).sum(),
             serial_seconds,
             parallel_seconds,
+            pool_seconds,
             speedup: serial_seconds / parallel_seconds,
-            equal: serial == pairs && report.holds(&pairs)?,
+            equal: serial == pairs && serial == pooled && report.holds(&pairs)?,
             pairs,
             per_worker: progress.figures,
         })
@@ -152,8 +161,32 @@ impl Guide {
         Ok(pairs)
     }
 
+    /// Have the job done by a pool. What is timed includes its start, but not its end.
+    fn in_pool(&self, files: &[File]) -> Result<(Vec<Pair>, f64), Failure> {
+        let mut progress = Progress::new(self.view);
+        let start = Instant::now();
+        let team = Team::start(&self.directory, self.workers)?;
+        self.say("  Pool: workers that call a function; the initializer told each where to look.");
+        self.say(
+            "  map: hands the runs out and waits; the results stand in the order of the tasks.",
+        );
+        self.say("  imap: the results come one after the other while others are still worked on.");
+        let pairs = near_duplicates(files, |tasks| {
+            progress.watch(&tasks, team.complete(&tasks)?)
+        })?;
+        let seconds = start.elapsed().as_secs_f64();
+        self.say(
+            "  apply_then: does not wait; a callback says each result as soon as it is there:",
+        );
+        let view = self.view;
+        team.ask(files, &pairs, move |fact| say(view, format!("    {fact}")))?;
+        team.dismiss()?;
+        self.say("  join: no more tasks; all workers and callbacks are done.");
+        Ok((pairs, seconds))
+    }
+
     fn show(&self, pairs: &[Pair]) {
-        self.say("\n3. The near duplicates.");
+        self.say("\n4. The near duplicates.");
         for pair in pairs.iter().take(SHOWN) {
             self.say(line(pair));
         }
@@ -168,8 +201,12 @@ impl Guide {
     }
 
     fn say(&self, line: impl AsRef<str>) {
-        if self.view != View::Nothing {
-            print(line.as_ref());
-        }
+        say(self.view, line);
+    }
+}
+
+fn say(view: View, line: impl AsRef<str>) {
+    if view != View::Nothing {
+        print(line.as_ref());
     }
 }

@@ -1,7 +1,7 @@
 //! The tour: near-duplicate files, found by processes that share nothing but queues.
 //!
-//! `cargo run --release --example tour -- DIRECTORY` does the same work twice, first in one
-//! process, then in several, and says what each noun is for as it comes to it. It is the twin of
+//! `cargo run --release --example tour -- DIRECTORY` does the same work three times, first
+//! in one process, then in several, then by a pool, and says what each noun is for as it comes to it. It is the twin of
 //! `python -m procession tour` and finds the same pairs.
 
 mod crc32;
@@ -9,6 +9,7 @@ mod failure;
 mod files;
 mod guide;
 mod parallel;
+mod pooled;
 mod progress;
 mod report;
 mod similarity;
@@ -22,7 +23,7 @@ use clap::Parser;
 use crate::guide::Guide;
 use crate::progress::{View, print};
 
-/// Finds near-duplicate files, first with one process, then with several.
+/// Finds near-duplicate files, with one process, with several, and with a pool.
 #[derive(Parser)]
 #[command(name = "tour")]
 struct Options {

@@ -126,6 +126,9 @@ impl Progress {
     }
 
     fn add(&mut self, finding: &Finding) {
+        if self.figures.iter().all(|it| it.worker != finding.worker) {
+            self.expect(&finding.worker, finding.pid);
+        }
         let known = self.figures.iter_mut();
         for figures in known.filter(|it| it.worker == finding.worker) {
             figures.files += finding.found.sketches.len();

@@ -44,6 +44,7 @@ pub struct Found {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Finding {
     pub worker: String,
+    pub pid: u32,
     pub seconds: f64,
     pub size: u64,
     pub found: Found,
@@ -75,6 +76,7 @@ impl Task {
         let worker = worker.to_owned();
         Ok(Finding {
             worker,
+            pid: std::process::id(),
             seconds,
             size: self.size(),
             found,

@@ -5,6 +5,7 @@ use crate::arena::Arena;
 use crate::error::Result;
 use crate::object::Object;
 use crate::queue::Draft;
+use crate::time;
 use procession_shm::job::{self, Job, Lent, Outcome, Waited};
 use procession_shm::object::Kind;
 use procession_shm::pool::NotSubmitted;
@@ -18,7 +19,7 @@ pub enum Found {
     TimedOut,
     /// They are not, and the pool's end came first: see [`RawPool::state`].
     Over,
-    /// They are not, and nobody keeps the pool's workers any more: see [`super::Keeper`].
+    /// They are not, and nobody keeps the pool's workers any more, or yet: see [`super::Keeper`].
     Abandoned,
 }
 
@@ -90,28 +91,54 @@ impl RawJob {
         self.job.result(self.arena(), block)
     }
 
-    /// Waits for an element until `until`.
-    pub fn wait_one(&self, index: u64, until: Option<u64>) -> Result<Found> {
-        let over = || self.pool.is_over();
-        let waited = self.job.wait(self.arena(), index, until, over)?;
-        Ok(match waited {
+    /// Waits for an element, or for all if `index` is `None`, until `until`. Waiting for all it sleeps on the last one that
+    /// is not settled, so it is woken a few times at most.
+    ///
+    /// [`Found::Abandoned`] tells the caller to look after the pool, and to wait again with `looked`; it is told again
+    /// after 50 ms if the pool has no keeper still.
+    pub fn wait(&self, index: Option<u64>, until: Option<u64>, looked: bool) -> Result<Found> {
+        let found = self.wait_while_kept(index, until, looked)?;
+        Ok(match found {
             Waited::Settled => Found::Settled,
-            Waited::TimedOut => Found::TimedOut,
             Waited::Over if self.pool.state() >= super::State::Ended => Found::Over,
-            Waited::Over => Found::Abandoned,
+            Waited::TimedOut if until.is_some_and(|until| until <= time::now()) => Found::TimedOut,
+            Waited::Over | Waited::TimedOut => Found::Abandoned,
         })
     }
 
-    /// Waits for all elements until `until`. It sleeps on the last one that is not settled, so it is woken a few times at most.
-    pub fn wait_all(&self, until: Option<u64>) -> Result<Found> {
+    fn wait_while_kept(
+        &self,
+        index: Option<u64>,
+        until: Option<u64>,
+        looked: bool,
+    ) -> Result<Waited> {
+        let gone = self.pool.is_abandoned();
+        if self.pool.has_keeper() && !(gone && looked) {
+            return self.wait_unless(index, until, &|| self.pool.is_over());
+        }
+        let slice = time::deadline(Some(super::LOOK_AFTER));
+        let end = [until, slice].into_iter().flatten().min();
+        self.wait_unless(index, end, &|| self.pool.state() >= super::State::Ended)
+    }
+
+    fn wait_unless(
+        &self,
+        index: Option<u64>,
+        until: Option<u64>,
+        over: &dyn Fn() -> bool,
+    ) -> Result<Waited> {
+        let arena = self.arena();
+        if let Some(index) = index {
+            return Ok(self.job.wait(arena, index, until, over)?);
+        }
         let mut end = self.count();
-        while let Some(last) = self.job.last_unsettled(self.arena(), end) {
-            match self.wait_one(last, until)? {
-                Found::Settled => end = last,
+        while let Some(last) = self.job.last_unsettled(arena, end) {
+            match self.job.wait(arena, last, until, over)? {
+                Waited::Settled => end = last,
                 other => return Ok(other),
             }
         }
-        Ok(Found::Settled)
+        Ok(Waited::Settled)
     }
 }
 

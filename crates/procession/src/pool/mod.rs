@@ -1,37 +1,56 @@
 //! Pools of worker processes: what the typed pool and bindings are made of.
 
+mod builder;
 pub mod call;
+mod callbacks;
+mod follow;
+mod imap;
 mod job;
 mod keeper;
+mod plan;
+mod serve;
+mod shared;
+mod task;
+mod typed;
 mod worker;
 
+pub use self::builder::Builder;
+pub use self::follow::Followers;
+pub use self::imap::{Imap, ImapUnordered};
 pub use self::job::{Found, INLINE, RawJob};
 pub use self::keeper::Keeper;
+pub use self::task::Task;
+pub use self::typed::Pool;
 pub use self::worker::Worker;
+pub use crate::process::Initialized;
 pub use procession_shm::job::Outcome;
 pub use procession_shm::pool::State;
 
 use crate::arena::Arena;
 use crate::error::{Error, Kind, Result};
-use crate::object::Object;
+use crate::object::{Object, deserialize};
 use crate::program;
 use crate::queue::Draft;
 use crate::sys::process as sys;
 use crate::time;
 use procession_shm::job::Lent;
-use procession_shm::pool::Pool;
+use procession_shm::pool as shm;
 use procession_shm::{Fate, Owner, World, object, slot};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 use rustix::process::Signal;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::time::Duration;
+
+/// As long as nobody keeps a pool, who waits looks after it so often.
+pub(crate) const LOOK_AFTER: Duration = Duration::from_millis(50);
 
 /// A pool: its queue of jobs, its state, and who keeps its workers.
 #[derive(Clone, Debug)]
 pub struct RawPool {
     object: Object,
-    pool: Pool,
+    pool: shm::Pool,
 }
 
 impl RawPool {
@@ -43,13 +62,13 @@ impl RawPool {
                 "a pool needs 1 worker at least; got 0",
             ));
         }
-        let handle = Pool::create(Arena::get()?, workers)?;
+        let handle = shm::Pool::create(Arena::get()?, workers)?;
         Self::from_object(Object::adopt(handle, object::Kind::Pool)?)
     }
 
     /// The pool that an object is.
     pub fn from_object(object: Object) -> Result<Self> {
-        let pool = Pool::of(object.arena(), object.handle())?;
+        let pool = shm::Pool::of(object.arena(), object.handle())?;
         Ok(Self { object, pool })
     }
 
@@ -63,7 +82,7 @@ impl RawPool {
         self.object.arena()
     }
 
-    pub(crate) fn shm(&self) -> Pool {
+    pub(crate) fn shm(&self) -> shm::Pool {
         self.pool
     }
 
@@ -182,6 +201,19 @@ impl RawPool {
                 && arena.load(at + slot::word::PROCESS) == process as u64
                 && arena.load(at + slot::word::RUNS) != 0
         })
+    }
+}
+
+impl Serialize for RawPool {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        self.object.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for RawPool {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        let object = deserialize(deserializer, object::Kind::Pool)?;
+        Self::from_object(object).map_err(serde::de::Error::custom)
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Request and answer stand in an unnamed file that starter and child share: however long, neither waits for the other.
 
-use super::token;
+use super::{panics, token};
 use crate::arena::Arena;
 use crate::carrier;
 use crate::cpu;
@@ -13,12 +13,10 @@ use procession_shm::object::Handle;
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use rustix::fs::{MemfdFlags, memfd_create};
 use serde::{Deserialize, Serialize};
-use std::cell::RefCell;
 use std::ffi::CString;
 use std::fs::File;
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::FileExt;
-use std::panic::{self, AssertUnwindSafe};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -27,6 +25,8 @@ const MARK: &str = "--procession-child";
 
 static INITIALIZED: AtomicBool = AtomicBool::new(false);
 static CURRENT: OnceLock<(String, Option<Parent>)> = OnceLock::new();
+/// The name of a pool's worker, which was forked from a process with a name of its own.
+static WORKER: OnceLock<String> = OnceLock::new();
 
 #[derive(Serialize, Deserialize)]
 pub(super) struct Request {
@@ -70,9 +70,8 @@ pub struct Current {
 /// assert_eq!(procession::current_process().name, "MainProcess");
 /// ```
 pub fn current_process() -> Current {
-    let name = CURRENT
-        .get()
-        .map_or_else(|| "MainProcess".to_string(), |(name, _)| name.clone());
+    let own = WORKER.get().or_else(|| CURRENT.get().map(|(name, _)| name));
+    let name = own.map_or_else(|| "MainProcess".to_string(), String::clone);
     Current {
         name,
         pid: sys::pid(),
@@ -84,8 +83,20 @@ pub fn parent_process() -> Option<Parent> {
     CURRENT.get().and_then(|(_, parent)| parent.clone())
 }
 
-pub(super) fn is_initialized() -> bool {
-    INITIALIZED.load(Ordering::Relaxed)
+/// The calling process is a worker of this name.
+pub(crate) fn set_worker_name(name: String) {
+    let _ = WORKER.set(name);
+}
+
+/// An error if `main` did not call [`init`].
+pub(crate) fn check_initialized() -> Result<()> {
+    if INITIALIZED.load(Ordering::Relaxed) {
+        return Ok(());
+    }
+    Err(Error::new(
+        Kind::NotInitialized,
+        "a process is started by running this program again; call procession::init() first thing in main()",
+    ))
 }
 
 /// To be called first thing in `main`, the twin of `if __name__ == "__main__"`: in a process that was started with a
@@ -177,22 +188,10 @@ fn error_parts(error: &Error) -> (bool, String) {
 }
 
 fn catch(call: impl FnOnce() -> Result<Vec<u8>>) -> Answer {
-    thread_local! {
-        static PANIC: RefCell<Option<String>> = const { RefCell::new(None) };
-    }
-    let usual = panic::take_hook();
-    panic::set_hook(Box::new(move |info| {
-        PANIC.with_borrow_mut(|panic| *panic = Some(info.to_string()));
-        usual(info);
-    }));
-    match panic::catch_unwind(AssertUnwindSafe(call)) {
+    match panics::catch(call) {
         Ok(Ok(bytes)) => Answer::Returned(bytes),
         Ok(Err(error)) => Answer::Failed(error_parts(&error)),
-        Err(_) => Answer::Panicked(
-            PANIC
-                .with_borrow_mut(Option::take)
-                .unwrap_or_else(|| "panicked".to_string()),
-        ),
+        Err(panic) => Answer::Panicked(panic),
     }
 }
 

@@ -1,10 +1,14 @@
 //! Processes: a function in a process of its own, started by running this program again.
 
 mod child;
+pub(crate) mod panics;
 mod start;
 mod status;
-mod token;
+pub(crate) mod token;
 
 pub use child::{Current, Parent, current_process, init, parent_process};
+pub(crate) use child::{check_initialized, set_worker_name};
+pub(crate) use start::write_name;
 pub use start::{Builder, Child, Process, active_children};
 pub use status::{ExitStatus, Joined};
+pub use token::Initialized;

@@ -49,12 +49,7 @@ impl Builder {
         A: Serialize + DeserializeOwned,
         R: Serialize + DeserializeOwned,
     {
-        if !child::is_initialized() {
-            return Err(Error::new(
-                Kind::NotInitialized,
-                "a process is started by running this program again; call procession::init() first thing in main()",
-            ));
-        }
+        child::check_initialized()?;
         let arena = Arena::get()?;
         let token = token::token(function);
         let name = self
@@ -113,7 +108,7 @@ fn start<A: Serialize, R>(
     })
 }
 
-fn write_name(arena: &Arena, record: u32, name: &str) {
+pub(crate) fn write_name(arena: &Arena, record: u32, name: &str) {
     let at = arena.layout().process(record) + word::RUNTIME;
     let mut end = name
         .len()

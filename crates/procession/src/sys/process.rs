@@ -211,3 +211,46 @@ pub fn set_affinity(pid: u32, cpus: &[usize]) -> io::Result<()> {
     }
     rustix::thread::sched_setaffinity(Pid::from_raw(pid as i32), &set)
 }
+
+/// Forks the calling process: 0 in the child, its pid in the parent.
+///
+/// # Safety
+/// The calling process has one thread.
+pub unsafe fn fork() -> io::Result<u32> {
+    // SAFETY: the child is a whole copy, as the caller says.
+    match unsafe { libc::fork() } {
+        -1 => Err(last_error()),
+        pid => Ok(pid as u32),
+    }
+}
+
+/// Ends the calling process at once: nothing that is to be done at an exit is done.
+pub fn exit_now(code: i32) -> ! {
+    // SAFETY: passes no memory, and does not return.
+    unsafe { libc::_exit(code) }
+}
+
+/// Which signals the calling thread holds back.
+pub struct Mask(libc::sigset_t);
+
+/// Holds SIGINT back from the calling thread; says what was held back before.
+pub fn hold_interrupts() -> Mask {
+    // SAFETY: sigset_t is a plain array of bits, and is written before it is read.
+    unsafe {
+        let (mut set, mut before) = (std::mem::zeroed(), std::mem::zeroed());
+        libc::sigemptyset(&mut set);
+        libc::sigaddset(&mut set, libc::SIGINT);
+        libc::pthread_sigmask(libc::SIG_BLOCK, &set, &mut before);
+        Mask(before)
+    }
+}
+
+/// Holds back what was held back then.
+pub fn restore(mask: &Mask) {
+    // SAFETY: the mask was written by the kernel.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &mask.0, std::ptr::null_mut()) };
+}
+
+fn last_error() -> Errno {
+    Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO)
+}
