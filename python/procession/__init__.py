@@ -43,6 +43,7 @@ from .context import (
     get_start_method,
     log_to_stderr,
     set_executable,
+    set_forkserver_preload,
     set_start_method,
 )
 from .process import Process
@@ -78,5 +79,6 @@ __all__ = [
     "parent_process",
     "set_affinity",
     "set_executable",
+    "set_forkserver_preload",
     "set_start_method",
 ]

@@ -13,6 +13,7 @@ mod pickling;
 mod queue;
 mod rebuild;
 mod semaphore;
+mod template;
 
 use pyo3::prelude::*;
 
@@ -44,6 +45,11 @@ mod module {
     use super::rebuild::rebuild;
     #[pymodule_export]
     use super::semaphore::{BoundedSemaphore, Semaphore};
+    #[pymodule_export]
+    use super::template::{
+        Request, Surroundings, Taken, Template, adopt_ends, start_template, surroundings,
+        template_ends,
+    };
     use pyo3::prelude::*;
 
     #[pymodule_init]

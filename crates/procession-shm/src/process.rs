@@ -18,6 +18,8 @@ pub mod word {
     pub const EXIT: u64 = 40;
     /// Not 0 once the starter has noted the pid and writes here no more: until then nobody else gives the record back.
     pub const NOTED: u64 = 48;
+    /// A request to a template for this process: its number, or who has taken it. The runtime's.
+    pub const OFFER: u64 = 56;
     /// Free for the runtime's own words.
     pub const RUNTIME: u64 = 64;
 }

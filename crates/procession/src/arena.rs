@@ -26,6 +26,10 @@ pub(crate) mod word {
     pub const TOKENS: u64 = RUNTIME + 8;
     /// Process id of the root.
     pub const ROOT: u64 = RUNTIME + 16;
+    /// Numbers requests to templates.
+    pub const REQUESTS: u64 = RUNTIME + 24;
+    /// The doors of templates, to the end of the header: see [`crate::template`].
+    pub const DOORS: u64 = RUNTIME + 256;
 }
 
 /// How long a sleep lasts before it looks again. A safety net, not the mechanism.

@@ -16,7 +16,8 @@ use procession_shm::layout::header;
 use procession_shm::object;
 use procession_shm::process::{self as record, State};
 use procession_shm::{Owner, World, recover};
-use rustix::fd::{AsRawFd, IntoRawFd, RawFd};
+use rustix::fd::{AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
+use rustix::io::Errno;
 use std::cell::Cell;
 use std::sync::atomic::{AtomicI32, Ordering};
 
@@ -196,6 +197,20 @@ pub fn unreserve(arena: &Arena, index: u32) {
     recover::recover_process(arena, index, record::state(arena, index));
 }
 
+/// Gives up a record that the calling thread reserved and whose process died before it showed up.
+pub(crate) fn unreserve_if_unused(arena: &Arena, index: u32, generation_meant: u64) {
+    let seen = State::Reserved(arena.me());
+    if record::state(arena, index) == seen && generation(arena, index) == generation_meant {
+        recover::recover_process(arena, index, seen);
+    }
+}
+
+/// This process's starter does not note its pid: its record says so.
+pub(crate) fn note_myself(arena: &Arena) {
+    let at = arena.layout().process(arena.my_process());
+    arena.store(at + record::word::NOTED, 1);
+}
+
 /// Notes the pid of a child that was started with this record. To be called for each, by its starter.
 pub fn set_pid(arena: &Arena, index: u32, pid: u32) {
     let at = arena.layout().process(index);
@@ -235,6 +250,28 @@ pub(crate) fn show_up(arena: &Arena, index: u32) -> Result<()> {
     }
     enter(arena, index);
     Ok(())
+}
+
+/// This process, a spare of the template, becomes the one that a record was reserved for, and wakes who asked for it.
+/// False if nobody asks any more.
+pub(crate) fn become_asked_for(arena: &Arena, index: u32, generation_asked: u64) -> bool {
+    let spare = arena.my_process();
+    let was = State::Live(generation(arena, spare));
+    let seen = record::state(arena, index);
+    let live = State::Live(generation_asked);
+    if generation(arena, index) != generation_asked
+        || !matches!(seen, State::Reserved(_))
+        || !record::change(arena, index, seen, live)
+    {
+        return false;
+    }
+    enter(arena, index);
+    arena.wake(arena.layout().process(index) + record::word::PID, u32::MAX);
+    // What it has from the template goes with it.
+    let _ = object::inherit_leases(arena, spare, index);
+    life::rename_process(arena, spare, index);
+    recover::recover_process(arena, spare, was);
+    true
 }
 
 fn enter(arena: &Arena, index: u32) {
@@ -319,7 +356,7 @@ pub(crate) fn parent_word(arena: &Arena, parent: u32) -> u64 {
 }
 
 /// Whether the process that reserved a record is gone.
-fn parent_is_gone(arena: &Arena, index: u32) -> bool {
+pub(crate) fn parent_is_gone(arena: &Arena, index: u32) -> bool {
     let word = arena.load(arena.layout().process(index) + record::word::PARENT);
     let Some(parent) = (word as u32)
         .checked_sub(1)
@@ -357,6 +394,50 @@ pub fn exit_code(arena: &Arena, index: u32, generation: u64) -> Option<i32> {
         code
     } else {
         None
+    }
+}
+
+/// A descriptor of the process that showed up under a record; `None` if it has ended and was waited for.
+pub fn pidfd(arena: &Arena, index: u32) -> rustix::io::Result<Option<OwnedFd>> {
+    let at = arena.layout().process(index);
+    let pid = arena.load(at + record::word::PID) as u32;
+    match process::pidfd(pid) {
+        // Since it was opened the pid is nobody else's: if it was before, the start time tells.
+        Ok(pidfd) if process::start_time(pid) == arena.load(at + record::word::START_TIME) => {
+            Ok(Some(pidfd))
+        }
+        Ok(_) | Err(Errno::SRCH) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// How a process ended whose pidfd says that it has: minus the signal that ended it. It is waited for
+/// if it is the caller's child; else it is what it said itself, what its own parent noted, or what the
+/// kernel still tells. `None` if nobody knows.
+pub fn exit_of(
+    arena: Option<&Arena>,
+    pidfd: BorrowedFd<'_>,
+    pid: u32,
+    index: u32,
+    generation: u64,
+) -> Option<i32> {
+    if let Ok(Some(code)) = process::reap(pidfd) {
+        return Some(code);
+    }
+    let noted = || arena.and_then(|arena| exit_code(arena, index, generation));
+    // Once more at the end: its parent may have noted it, and waited, just now.
+    noted()
+        .or_else(|| process::exit_of(pidfd, pid))
+        .or_else(noted)
+}
+
+/// The starter of a process has learned how it ended, or does not care: its record may be given back.
+pub fn let_go(arena: &Arena, index: u32, generation_meant: u64) {
+    if (index as u64) < arena.layout().process_count
+        && generation(arena, index) == generation_meant
+    {
+        arena.store(arena.layout().process(index) + record::word::NOTED, 1);
+        recover_if_gone(arena, index);
     }
 }
 
