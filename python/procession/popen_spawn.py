@@ -80,6 +80,7 @@ class Popen(_Popen):
             arena=arena,
             root=root,
             record=record,
+            generation=_procession.generation(record),
             mail=mail,
             parent=os.getpid(),
             tracker=tracker,

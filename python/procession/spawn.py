@@ -15,6 +15,7 @@ def spawn_main(
     arena: int,
     root: int,
     record: int,
+    generation: int,
     mail: int,
     parent: int,
     tracker: Optional[int] = None,
@@ -25,7 +26,7 @@ def spawn_main(
     """Runs the process that its starter asked for. The arguments are descriptors and numbers that
     only a starter of ours can give."""
     # First of all: whatever the main module makes when it is imported belongs to this program.
-    _procession.attach(arena, root, record)
+    _procession.attach(arena, root, record, generation)
     if send is not None and receive is not None and standing is not None:
         _procession.adopt_ends(send, receive, standing)
     if tracker is not None:

@@ -22,15 +22,22 @@ _HARMLESS = {"/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom
 
 
 def template_main(
-    arena: int, root: int, record: int, mail: int, send: int, receive: int, standing: int
+    arena: int,
+    root: int,
+    record: int,
+    generation: int,
+    mail: int,
+    send: int,
+    receive: int,
+    standing: int,
 ) -> NoReturn:
     """Serves as the template. All arguments are what only a starter of ours can give."""
     try:
-        _procession.attach(arena, root, record)
+        _procession.attach(arena, root, record, generation)
         _procession.adopt_ends(send, receive, standing)
-        before = set(os.listdir("/proc/self/fd"))
         with os.fdopen(mail, "rb") as file:
             preparation, preload = pickle.load(file)
+        before = _descriptors()
         why = _import(preparation, preload) or _culprit(before)
         template = _procession.Template()
     except Exception:
@@ -81,7 +88,7 @@ def _import(preparation: dict[str, Any], preload: list[str]) -> Optional[str]:
     return None
 
 
-def _culprit(before: set[str]) -> Optional[str]:
+def _culprit(before: dict[int, str]) -> Optional[str]:
     """What the imports left that a forked child can't have, if anything."""
     names = _threads()
     if names:
@@ -95,18 +102,25 @@ def _culprit(before: set[str]) -> Optional[str]:
         names = _threads()
     if names:
         return f"an import started a thread ({', '.join(names)})"
-    for number in sorted(set(os.listdir("/proc/self/fd")) - before, key=int):
-        try:
-            name = os.readlink(f"/proc/self/fd/{number}")
-            mode = os.fstat(int(number)).st_mode
-        except OSError:  # it was for the listing
-            continue
+    for number, name in sorted(_descriptors().items() - before.items()):
+        mode = os.fstat(number).st_mode
         if stat.S_ISSOCK(mode):
             return f"an import opened a socket (descriptor {number}, {name})"
         device = stat.S_ISCHR(mode) or stat.S_ISBLK(mode)
         if device and name not in _HARMLESS and not name.startswith("/dev/pts/"):
             return f"an import opened a device (descriptor {number}, {name})"
     return None
+
+
+def _descriptors() -> dict[int, str]:
+    """The open descriptors, and what each is of."""
+    found = {}
+    for number in os.listdir("/proc/self/fd"):
+        try:
+            found[int(number)] = os.readlink(f"/proc/self/fd/{number}")
+        except OSError:  # it was for the listing
+            continue
+    return found
 
 
 def _threads() -> list[str]:

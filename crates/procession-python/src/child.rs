@@ -229,6 +229,14 @@ pub fn reserve(py: Python<'_>) -> PyResult<u32> {
         .map_err(|error| to_python(py, &error))
 }
 
+/// Which use of a reserved record this is: a child that shows up later is told.
+#[pyfunction]
+pub fn generation(py: Python<'_>, record: u32) -> PyResult<u64> {
+    Arena::get()
+        .map(|arena| program::generation(arena, record))
+        .map_err(|error| to_python(py, &error))
+}
+
 /// Gives a record up whose child was not started.
 #[pyfunction]
 pub fn unreserve(record: u32) {
@@ -270,11 +278,11 @@ pub fn child_started(py: Python<'_>, pid: u32, record: u32) -> PyResult<Child> {
 
 /// In a child that ran the program again: joins the program that started it.
 #[pyfunction]
-pub fn attach(py: Python<'_>, arena: i32, root: i32, record: u32) -> PyResult<()> {
+pub fn attach(py: Python<'_>, arena: i32, root: i32, record: u32, generation: u64) -> PyResult<()> {
     // SAFETY: the starter passed this descriptor to this process, for this use only.
     let file = unsafe { OwnedFd::from_raw_fd(arena) };
     let _ = rustix::io::fcntl_setfd(&file, rustix::io::FdFlags::CLOEXEC);
-    Arena::attach(file, root, record)
+    Arena::attach(file, root, record, Some(generation))
         .map(drop)
         .map_err(|error| to_python(py, &error))
 }

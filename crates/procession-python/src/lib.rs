@@ -24,7 +24,7 @@ mod module {
     use super::barrier::Barrier;
     #[pymodule_export]
     use super::child::{
-        Child, arrived, attach, child_started, end_process, fork, request, reserve,
+        Child, arrived, attach, child_started, end_process, fork, generation, request, reserve,
         spawn_descriptors, unreserve,
     };
     #[pymodule_export]

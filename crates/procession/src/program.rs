@@ -68,8 +68,8 @@ impl RootPipe {
 }
 
 thread_local! {
-    /// The record reserved for the child of the fork under way, plus one.
-    static CHILD: Cell<u32> = const { Cell::new(0) };
+    /// The record reserved for the child of the fork under way, plus one, and which use of it.
+    static CHILD: Cell<(u32, u64)> = const { Cell::new((0, 0)) };
     /// Whether the fork under way is ours.
     static OURS: Cell<bool> = const { Cell::new(false) };
 }
@@ -110,18 +110,23 @@ pub fn forking<T>(fork: impl FnOnce() -> T) -> T {
 
 /// The record that the last fork of this thread reserved for its child.
 pub fn take_child_record() -> Option<u32> {
-    CHILD.with(|child| child.replace(0)).checked_sub(1)
+    take_child_use().map(|(index, _)| index)
+}
+
+fn take_child_use() -> Option<(u32, u64)> {
+    let (record, generation) = CHILD.with(|child| child.replace((0, 0)));
+    Some((record.checked_sub(1)?, generation))
 }
 
 extern "C" fn before_fork() {
     let Some(arena) = Arena::existing() else {
         return;
     };
-    CHILD.with(|child| child.set(0));
+    CHILD.with(|child| child.set((0, 0)));
     // A child without a record takes one at its first use, and leases with it.
     if let Ok(index) = reserve(arena) {
         let _ = object::inherit_leases(arena, arena.my_process(), index);
-        CHILD.with(|child| child.set(index + 1));
+        CHILD.with(|child| child.set((index + 1, generation(arena, index))));
     }
     view::make_private(arena);
 }
@@ -144,8 +149,8 @@ extern "C" fn after_fork_in_child() {
     };
     arena.record.store(0, Ordering::Relaxed);
     arena.token();
-    let reserved = take_child_record();
-    let showed_up = reserved.is_some_and(|index| show_up(arena, index).is_ok());
+    let showed_up = take_child_use()
+        .is_some_and(|(index, generation)| show_up(arena, index, Some(generation)).is_ok());
     if !showed_up {
         my_record(arena);
     }
@@ -227,8 +232,9 @@ pub fn set_pid(arena: &Arena, index: u32, pid: u32) {
     recover_if_gone(arena, index);
 }
 
-/// This process takes over the record that was reserved for it.
-pub(crate) fn show_up(arena: &Arena, index: u32) -> Result<()> {
+/// This process takes over the record that was reserved for it, in this use of it if that is known: if its starter
+/// died, others may have given the record back and taken it again.
+pub(crate) fn show_up(arena: &Arena, index: u32, reserved_in: Option<u64>) -> Result<()> {
     let gone = || {
         Error::new(
             Kind::Gone,
@@ -239,7 +245,12 @@ pub(crate) fn show_up(arena: &Arena, index: u32) -> Result<()> {
         return Err(gone());
     }
     let seen = record::state(arena, index);
-    let live = State::Live(generation(arena, index));
+    let now = generation(arena, index);
+    // Compared as far as a name of 32 bits goes.
+    if reserved_in.is_some_and(|then| then as u32 != now as u32) {
+        return Err(gone());
+    }
+    let live = State::Live(now);
     if !matches!(seen, State::Reserved(_)) || !record::change(arena, index, seen, live) {
         // The starter was faster, and has noted who we are.
         let at = arena.layout().process(index);
