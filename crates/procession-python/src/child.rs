@@ -26,7 +26,8 @@ pub struct Child {
     pid: u32,
     /// Readable once it has ended: its pidfd, or, if it had ended before that could be opened, a pipe without writer.
     pidfd: OwnedFd,
-    starter: u32,
+    /// If it was asked of the template, who asked: the record is kept until he knows how it ended.
+    keeper: Option<u32>,
     record: u32,
     generation: u64,
     returncode: Mutex<Option<i32>>,
@@ -53,7 +54,7 @@ impl Child {
         Ok(Self {
             pid,
             pidfd,
-            starter: sys::pid(),
+            keeper: None,
             record,
             generation,
             returncode: Mutex::new(None),
@@ -74,14 +75,14 @@ impl Child {
             Some(pidfd) => (pidfd, None),
             None => {
                 let code = program::exit_code(arena, record, generation).unwrap_or(UNKNOWN);
-                program::let_go(arena, record, generation);
+                program::let_go(arena, record);
                 (sys::ended().map_err(failed)?, Some(code))
             }
         };
         Ok(Self {
             pid,
             pidfd,
-            starter: sys::pid(),
+            keeper: Some(sys::pid()),
             record,
             generation,
             returncode: Mutex::new(returncode),
@@ -110,6 +111,16 @@ impl Child {
     /// Ends a child that its starter does not want any more.
     pub fn kill(&self) {
         let _ = self.send(libc::SIGKILL);
+    }
+
+    /// The exit code is known, or nobody wants to know it. To be called once.
+    fn let_go(&self, arena: &Arena) {
+        match self.keeper {
+            None => program::recover_if_gone(arena, self.record),
+            Some(keeper) if keeper == sys::pid() => program::let_go(arena, self.record),
+            // A fork, whose copy this is.
+            Some(_) => {}
+        }
     }
 
     fn known(&self) -> Option<i32> {
@@ -149,7 +160,7 @@ impl Child {
             .unwrap_or(UNKNOWN);
         *returncode = Some(code);
         if let Some(arena) = arena {
-            program::let_go(arena, self.record, self.generation);
+            self.let_go(arena);
         }
         code
     }
@@ -157,11 +168,10 @@ impl Child {
 
 impl Drop for Child {
     fn drop(&mut self) {
-        // Not in a fork, whose copy this is.
         if let Some(arena) = Arena::existing()
-            && self.starter == sys::pid()
+            && self.known().is_none()
         {
-            program::let_go(arena, self.record, self.generation);
+            self.let_go(arena);
         }
     }
 }

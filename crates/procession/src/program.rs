@@ -442,14 +442,11 @@ pub fn exit_of(
         .or_else(noted)
 }
 
-/// The starter of a process has learned how it ended, or does not care: its record may be given back.
-pub fn let_go(arena: &Arena, index: u32, generation_meant: u64) {
-    if (index as u64) < arena.layout().process_count
-        && generation(arena, index) == generation_meant
-    {
-        arena.store(arena.layout().process(index) + record::word::NOTED, 1);
-        recover_if_gone(arena, index);
-    }
+/// Who asked the template for a process has learned how it ended, or does not care: its record may be given back, which
+/// nobody did before. To be called once.
+pub fn let_go(arena: &Arena, index: u32) {
+    arena.store(arena.layout().process(index) + record::word::NOTED, 1);
+    recover_if_gone(arena, index);
 }
 
 /// How often a record was taken: with the index it names one process.
