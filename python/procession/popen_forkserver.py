@@ -132,7 +132,7 @@ class Popen(_Popen):
                     arena=arena,
                     root=root,
                     record=record,
-                generation=_procession.generation(record),
+                    generation=_procession.generation(record),
                     mail=mail,
                     send=send,
                     receive=receive,

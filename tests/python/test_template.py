@@ -51,7 +51,9 @@ def ctx():
 
 
 def test_surroundings_of_the_request(tmp_path):
-    program = TEMPLATE + """
+    program = (
+        TEMPLATE
+        + """
     import resource
 
     def around():
@@ -100,12 +102,15 @@ def test_surroundings_of_the_request(tmp_path):
             if found[name] != value:
                 print(name, found[name], value, file=sys.stderr)
     """
+    )
     ended = run_program(program, tmp_path)
     assert ended.stderr == ""
 
 
 def test_standard_streams_of_the_request(tmp_path):
-    program = TEMPLATE + """
+    program = (
+        TEMPLATE
+        + """
     def child():
         print("out", os.read(0, 10), flush=True)
         print("err", file=sys.stderr)
@@ -124,6 +129,7 @@ def test_standard_streams_of_the_request(tmp_path):
                 process.join()
                 assert process.exitcode == 0
     """
+    )
     run_program(program, tmp_path)
     for number in range(2):
         assert (tmp_path / str(number)).read_text(encoding="utf-8") == "inout b'in'\nerr\n"
@@ -131,7 +137,9 @@ def test_standard_streams_of_the_request(tmp_path):
 
 def test_streams_are_not_kept_open():
     # The template holds no stream of its starter's: a reader sees its end.
-    program = TEMPLATE + """
+    program = (
+        TEMPLATE
+        + """
     if __name__ == "__main__":
         reader, writer = os.pipe()
         kept = os.dup(1)
@@ -141,6 +149,7 @@ def test_streams_are_not_kept_open():
         os.dup2(kept, 1)
         print(os.read(reader, 1))
     """
+    )
     assert run_program(program).lines == ["b''"]
 
 
@@ -255,7 +264,9 @@ def test_exit_callbacks():
 
 
 def test_nobody_waits_for_the_template():
-    program = TEMPLATE + """
+    program = (
+        TEMPLATE
+        + """
     if __name__ == "__main__":
         template()
         try:
@@ -263,6 +274,7 @@ def test_nobody_waits_for_the_template():
         except ChildProcessError:
             print("no children")
     """
+    )
     assert run_program(program).lines == ["no children"]
 
 
@@ -277,7 +289,9 @@ def test_exit_codes(ctx, code):
 
 
 def test_exit_codes_without_a_template():
-    program = TEMPLATE + """
+    program = (
+        TEMPLATE
+        + """
     def child(event, how):
         event.wait()
         exec(how)
@@ -295,6 +309,7 @@ def test_exit_codes_without_a_template():
             process.join()
         print(*[process.exitcode for process in processes])
     """
+    )
     [line] = run_program(program).lines
     # What the kernel does not tell any more is unknown, never 0.
     assert re.fullmatch(r"5 (6|255) (-9|255) 0", line)
@@ -314,7 +329,9 @@ def test_no_descriptor_is_left(ctx):
 
 
 def test_the_template_is_killed_again_and_again():
-    program = TEMPLATE + """
+    program = (
+        TEMPLATE
+        + """
     def child(queue, number):
         queue.put(number * number)
 
@@ -333,12 +350,15 @@ def test_the_template_is_killed_again_and_again():
             assert process.exitcode == 0, process.exitcode
         print(len(killed) >= 2)
     """
+    )
     assert run_program(program, timeout=60).lines == ["True"]
 
 
 def test_the_template_is_killed_at_any_moment():
     # By another process, as often as it finds one, while this one starts processes.
-    program = TEMPLATE + """
+    program = (
+        TEMPLATE
+        + """
     import random
 
     def killer(marks, seed):
@@ -372,11 +392,14 @@ def test_the_template_is_killed_at_any_moment():
         by.join()
         print(len(killed) >= 10)
     """
+    )
     assert run_program(program, timeout=80).lines == ["True"]
 
 
 def test_spares_are_killed():
-    program = TEMPLATE + """
+    program = (
+        TEMPLATE
+        + """
     def child(queue, number):
         queue.put(number)
 
@@ -394,11 +417,14 @@ def test_spares_are_killed():
                 assert queue.get() == number
         print(pid == template())
     """
+    )
     assert run_program(program, timeout=60).lines == ["True"]
 
 
 def test_root_and_template_are_killed_at_once():
-    program = TEMPLATE + """
+    program = (
+        TEMPLATE
+        + """
     def busy(queue):
         queue.put(os.getpid())
         while True:
@@ -414,6 +440,7 @@ def test_root_and_template_are_killed_at_once():
         os.kill(pid, signal.SIGKILL)
         os.kill(os.getpid(), signal.SIGKILL)
     """
+    )
     with Program(program) as running:
         pids = list(map(int, running.line().split()))
         assert len(set(pids)) >= 4
@@ -426,7 +453,9 @@ def test_root_and_template_are_killed_at_once():
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root may change the user")
 def test_a_child_that_changed_its_user():
-    program = TEMPLATE + """
+    program = (
+        TEMPLATE
+        + """
     def tell(queue):
         queue.put((os.getresuid(), os.getppid()))
 
@@ -449,6 +478,7 @@ def test_a_child_that_changed_its_user():
         process.join()
         print(process.exitcode, pid == template())
     """
+    )
     if not os.access(sys.executable, os.X_OK) or os.stat("/root").st_mode & 0o5 != 0o5:
         interpreter = os.path.realpath(sys.executable)
         if interpreter.startswith("/root/"):
@@ -457,7 +487,9 @@ def test_a_child_that_changed_its_user():
 
 
 def test_descriptors_that_somebody_closed():
-    program = TEMPLATE + """
+    program = (
+        TEMPLATE
+        + """
     import fcntl
     import socket
     import stat
@@ -472,6 +504,7 @@ def test_descriptors_that_somebody_closed():
                 pass
         print(template() > 0)
     """
+    )
     assert run_program(program).lines == ["True"]
 
 
@@ -524,11 +557,14 @@ def test_unfit_mains(what, culprit):
 
 
 def test_quiet_in_development_mode():
-    program = TEMPLATE + """
+    program = (
+        TEMPLATE
+        + """
     if __name__ == "__main__":
         template()
         print("done")
     """
+    )
     ended = run_program(program, interpreter=["-X", "dev", "-W", "error"])
     assert ended.lines == ["done"]
     assert ended.stderr == ""

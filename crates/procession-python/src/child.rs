@@ -200,7 +200,8 @@ impl Child {
         if self.known().is_some() {
             return Ok(());
         }
-        self.send(number).map_err(|error| PyOSError::new_err(error.to_string()))
+        self.send(number)
+            .map_err(|error| PyOSError::new_err(error.to_string()))
     }
 
     /// A descriptor that becomes readable when the process ends.

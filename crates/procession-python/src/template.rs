@@ -73,8 +73,12 @@ impl Request {
         descriptors: Vec<i32>,
     ) -> PyResult<Self> {
         let failed = |error: &Error| to_python(py, error);
-        let me = sys::pidfd(sys::pid())
-            .map_err(|e| failed(&Error::new(Kind::System, format!("opening this process: {e}"))))?;
+        let me = sys::pidfd(sys::pid()).map_err(|e| {
+            failed(&Error::new(
+                Kind::System,
+                format!("opening this process: {e}"),
+            ))
+        })?;
         // SAFETY: the caller has it open.
         let mail = unsafe { BorrowedFd::borrow_raw(mail) }.try_clone_to_owned()?;
         let mut all = vec![mail.as_raw_fd(), me.as_raw_fd()];

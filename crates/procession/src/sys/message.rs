@@ -23,7 +23,11 @@ pub struct Received {
 }
 
 fn checked(result: libc::c_int) -> io::Result<libc::c_int> {
-    if result < 0 { Err(last_error()) } else { Ok(result) }
+    if result < 0 {
+        Err(last_error())
+    } else {
+        Ok(result)
+    }
 }
 
 fn last_error() -> Errno {

@@ -317,7 +317,11 @@ pub fn run_detached(path: &CStr, argv: &[CString], keep: &[RawFd]) -> io::Result
             flags,
             (&raw mut launch).cast(),
         );
-        let mut error = if between < 0 { *libc::__errno_location() } else { 0 };
+        let mut error = if between < 0 {
+            *libc::__errno_location()
+        } else {
+            0
+        };
         if between > 0 {
             let mut status = 0;
             while libc::waitpid(between, &raw mut status, libc::__WALL) < 0
@@ -365,7 +369,11 @@ extern "C" fn run_launched(launch: *mut libc::c_void) -> libc::c_int {
                 libc::sigaction(signal, &raw const action, std::ptr::null_mut());
             }
         }
-        libc::sigprocmask(libc::SIG_SETMASK, &raw const (*launch).mask, std::ptr::null_mut());
+        libc::sigprocmask(
+            libc::SIG_SETMASK,
+            &raw const (*launch).mask,
+            std::ptr::null_mut(),
+        );
         let on_exec = libc::CLOSE_RANGE_CLOEXEC;
         if libc::syscall(libc::SYS_close_range, 3, u32::MAX, on_exec) != 0 {
             // Before Linux 5.11.
@@ -391,7 +399,9 @@ unsafe extern "C" {
 pub fn umask() -> u32 {
     let told = || {
         let status = read_proc("/proc/thread-self/status")?;
-        let umask = status.lines().find_map(|line| line.strip_prefix("Umask:"))?;
+        let umask = status
+            .lines()
+            .find_map(|line| line.strip_prefix("Umask:"))?;
         u32::from_str_radix(umask.trim(), 8).ok()
     };
     told().unwrap_or_else(|| {
@@ -407,7 +417,15 @@ pub fn umask() -> u32 {
 pub fn standing() -> u64 {
     use std::hash::{DefaultHasher, Hash, Hasher};
     use std::os::unix::fs::MetadataExt;
-    const LINES: [&str; 7] = ["Uid:", "Gid:", "Groups:", "NSsid:", "Cap", "NoNewPrivs:", "Seccomp"];
+    const LINES: [&str; 7] = [
+        "Uid:",
+        "Gid:",
+        "Groups:",
+        "NSsid:",
+        "Cap",
+        "NoNewPrivs:",
+        "Seccomp",
+    ];
     // The same for equal input in every process: its keys are constants.
     let mut hasher = DefaultHasher::new();
     // Whole: a user may be in a thousand groups.

@@ -150,13 +150,13 @@ impl Ends {
                 return Some(found);
             }
             // One whose template is gone and may be followed may be taken: who comes back to it takes another.
-            let (free, seen) = all()
-                .map(|at| (at, arena.load(at + door::KEY)))
-                .find(|&(at, seen)| {
-                    let template = arena.load(at + door::TEMPLATE);
-                    seen == 0
-                        || arena.load(at + door::UNFIT) == 0 && !is_alive(arena, template)
-                })?;
+            let (free, seen) =
+                all()
+                    .map(|at| (at, arena.load(at + door::KEY)))
+                    .find(|&(at, seen)| {
+                        let template = arena.load(at + door::TEMPLATE);
+                        seen == 0 || arena.load(at + door::UNFIT) == 0 && !is_alive(arena, template)
+                    })?;
             // If another was faster, perhaps it was for the same ends.
             let _ = arena.cas(free + door::KEY, seen, key);
         }
@@ -195,9 +195,7 @@ fn is_alive(arena: &Arena, name: u64) -> bool {
     let at = arena.layout().process(index);
     let pid = arena.load(at + record::word::PID) as u32;
     match record::state(arena, index) {
-        State::Live(_) if pid != 0 => {
-            !sys::is_gone(pid, arena.load(at + record::word::START_TIME))
-        }
+        State::Live(_) if pid != 0 => !sys::is_gone(pid, arena.load(at + record::word::START_TIME)),
         State::Live(_) | State::Reserved(_) => !program::parent_is_gone(arena, index),
         State::Vacant | State::Leaving(_) => false,
     }

@@ -189,7 +189,9 @@ impl Request {
                 Err(Errno::AGAIN | Errno::NOBUFS | Errno::TOOMANYREFS) => wait_for_room(ends.send)?,
                 // The ends were closed meanwhile: others are made.
                 Err(_) if !ends.are_whole() => {}
-                Err(error) => return Err(Error::system("asking the template for a process", error)),
+                Err(error) => {
+                    return Err(Error::system("asking the template for a process", error));
+                }
             }
         }
     }
@@ -212,7 +214,9 @@ impl Request {
             record::change(arena, self.record, seen, State::Reserved(arena.me()));
         }
         self.renew(arena);
-        arena.cas(self.at() + word::OFFER, offer, self.number).is_ok()
+        arena
+            .cas(self.at() + word::OFFER, offer, self.number)
+            .is_ok()
     }
 
     /// No template serves: unless a spare has the request already, it is taken back.
