@@ -70,7 +70,7 @@ class Popen(_Popen):
         _procession.unreserve(record)
         why, first = answer
         if first:
-            util.sub_warning(  # type: ignore[attr-defined]
+            util.sub_warning(
                 "processes are started by running the program again, not from a template: %s", why
             )
         self._started(SpawnPopen(process_obj)._child)

@@ -1,6 +1,7 @@
 """The template: imports the main module once, then forks the processes that are asked for."""
 
 import atexit
+import contextlib
 import os
 import pickle
 import signal
@@ -8,7 +9,7 @@ import stat
 import sys
 import warnings
 from importlib import import_module
-from multiprocessing import process, resource_tracker, spawn, util
+from multiprocessing import process, resource_tracker, util
 from typing import Any, NoReturn, Optional
 
 from . import _procession
@@ -81,10 +82,8 @@ def _import(preparation: dict[str, Any], preload: list[str]) -> Optional[str]:
     finally:
         del current._inheriting  # type: ignore[attr-defined]
     for name in preload:
-        try:
+        with contextlib.suppress(ImportError):
             import_module(name)
-        except ImportError:
-            pass
     return None
 
 

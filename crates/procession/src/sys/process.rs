@@ -115,7 +115,10 @@ pub fn discard(pid: u32) {
 
 /// The pipe by which the program ends with its root: (read end, write end).
 pub fn root_pipe() -> io::Result<(OwnedFd, OwnedFd)> {
-    rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
+    let pipe = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+    // A child that has changed its user has children too, who open the pipe anew.
+    let _ = rustix::fs::fchmod(&pipe.0, Mode::from_raw_mode(0o644));
+    Ok(pipe)
 }
 
 /// Makes the kernel kill this process when the last writer of the root's pipe is gone. Returns
