@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 
 NAME = os.environ.get("PROCESSION_TEST_MODULE", "procession")
-METHODS = ("fork", "spawn")
+METHODS = ("fork", "spawn", "forkserver")
 REPOSITORY = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent
 
