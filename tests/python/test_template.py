@@ -406,7 +406,10 @@ def test_spares_are_killed():
         queue, pid = ctx.Queue(), template()
         for number in range(30):
             for spare in children(pid):
-                os.kill(spare, signal.SIGKILL)
+                try:
+                    os.kill(spare, signal.SIGKILL)
+                except ProcessLookupError:
+                    pass  # the process before, which has just been waited for
             process = ctx.Process(target=child, args=(queue, number))
             process.start()
             process.join()
