@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from multiprocessing import pool as _pool
 from multiprocessing import process, util
 from multiprocessing.context import BaseContext, TimeoutError
+from multiprocessing.pool import MaybeEncodingError as MaybeEncodingError
 from time import monotonic
 from typing import Any, Callable, Optional
 
@@ -119,8 +120,9 @@ class ApplyResult(_pool.ApplyResult):  # type: ignore[type-arg]
             if call is not None:
                 call(self._value)
         except BaseException as error:
+            thread = threading.current_thread()
             hook = threading.excepthook
-            hook(threading.ExceptHookArgs((type(error), error, error.__traceback__, None)))
+            hook(threading.ExceptHookArgs((type(error), error, error.__traceback__, thread)))
         finally:
             assert self._called is not None
             self._called.set()
