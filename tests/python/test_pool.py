@@ -262,6 +262,14 @@ def test_close_and_join(ctx):
     assert len(pool._pool) == 0
 
 
+def test_initializers_run_though_it_is_closed_at_once(ctx):
+    queue = ctx.Queue()
+    with ctx.Pool(2, queue.put, ("begun",)) as pool:
+        pool.close()
+        pool.join()
+    assert [queue.get(timeout=0) for _ in range(2)] == ["begun"] * 2
+
+
 def test_with_ends_the_workers(ctx):
     with ctx.Pool(3) as pool:
         workers = pids(pool)

@@ -141,6 +141,15 @@ def test_terminate_with_a_worker_that_ignores_it(ctx):
     terminated(result.get)
 
 
+def test_terminate_amid_the_initializer(ctx):
+    event, begun = ctx.Event(), ctx.Queue()
+    pool = ctx.Pool(2, begin, (begun, event))
+    result = pool.map_async(square, range(5))
+    begun.get(timeout=GUARD)
+    terminate(pool)
+    terminated(result.get)
+
+
 def test_terminate_from_another_thread_while_join_waits(ctx):
     event, begun = ctx.Event(), ctx.Queue()
     pool = ctx.Pool(2)
@@ -188,9 +197,9 @@ def put_some(queue, x):
 
 
 def test_what_was_put_is_delivered(ctx):
-    for _ in range(5):
+    for _ in range(3):
         queue = ctx.Queue()
-        with ctx.Pool(4) as pool:
+        with ctx.Pool(2) as pool:
             pool.map(functools.partial(put_some, queue), range(8), 1)
         found = [queue.get(timeout=0) for _ in range(400)]
         assert sorted(found) == [(x, n) for x in range(8) for n in range(50)]

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import signal
 import sys
 import threading
 import traceback
@@ -354,7 +355,10 @@ def fail_at_first(queue):
 
 
 def test_an_initializer_that_fails_once(ctx):
-    with ctx.Pool(1, fail_at_first, (ctx.Queue(),)) as pool:
+    with ctx.Pool(4, fail_at_first, (ctx.Queue(),)) as pool:
+        assert pool.map(square, [1, 2]) == [1, 4]
+        for worker in pool._pool:  # these have not failed at the start
+            os.kill(worker.pid, signal.SIGKILL)
         assert pool.map(square, [1, 2]) == [1, 4]
 
 
