@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from multiprocessing import pool as _pool
 from multiprocessing import process, util
 from multiprocessing.context import BaseContext, TimeoutError
-from multiprocessing.pool import MaybeEncodingError as MaybeEncodingError
+from multiprocessing.pool import MaybeEncodingError  # noqa: F401  (it is looked for here)
 from time import monotonic
 from typing import Any, Callable, Optional
 
@@ -149,7 +149,7 @@ class _Failure:
 
 
 class _Callbacks:
-    """Calls callbacks in order of completion, in one thread of this process, which starts at the first."""
+    """Calls callbacks in order of completion, in one thread of this process."""
 
     def __init__(self, pool: "Pool") -> None:
         self._core = pool._core
@@ -365,7 +365,10 @@ class Pool(_pool.Pool):
                 return
         with self._guard:
             if self._keepers[-1:] == mine[-1:] or not mine:
-                self._start_keeper()
+                # It replaces one that died: no matter to warn of threads that there are by now.
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore", DeprecationWarning)
+                    self._start_keeper()
 
     def close(self) -> None:
         """Takes no more tasks; workers end when all are done."""
@@ -561,7 +564,7 @@ class Pool(_pool.Pool):
 
 
 class _Flow:
-    """Jobs on their way from an input to the workers: what the thread that reads the input shares with the iterator."""
+    """Jobs on their way from an input to the workers: what its reader shares with the iterator."""
 
     def __init__(self, pool: Pool, ordered: bool, chunk: int, ahead: Optional[int]) -> None:
         self.settled = pool._core.follow(ordered)

@@ -1,5 +1,6 @@
 """Exceptions that cross between processes: of tasks, and of pools."""
 
+import contextlib
 import pickle
 import signal
 import traceback
@@ -42,7 +43,7 @@ class PoolTerminated(ProcessError):
 
 
 class RemoteError(Exception):
-    """Stands for an exception whose class can't come back: its name, what it said, and its attributes."""
+    """Stands for an exception whose class can't come back: its name, text and attributes."""
 
     def __init__(self, name: str, text: str) -> None:
         super().__init__(name, text)
@@ -166,10 +167,8 @@ def _rebuilt(packed: _Packed) -> BaseException:
         error = None
     if not isinstance(error, BaseException):
         error = RemoteError(packed.name, packed.text)
-    try:
+    with contextlib.suppress(Exception):
         vars(error).update(_loaded(packed.attributes))
-    except Exception:
-        pass
     return error
 
 

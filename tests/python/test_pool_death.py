@@ -1,4 +1,4 @@
-"""Deaths and stops of a pool's workers and of its keeper: a death costs the one task that was running."""
+"""Deaths and stops of a pool's workers and of its keeper: a death costs one task."""
 
 import contextlib
 import functools
@@ -263,7 +263,7 @@ def test_killed_while_starting(ctx):
     for _ in range(5):
         with ctx.Pool(2) as pool:
             result = pool.map_async(square, range(100))
-            victims = eventually(lambda: pool._core.workers())  # noqa: B023
+            victims = eventually(pool._core.workers)
             for pid in victims:
                 with contextlib.suppress(ProcessLookupError):
                     kill(pid)

@@ -1,4 +1,4 @@
-"""The end of a pool: terminate, forgotten, with the interpreter, in a forked child; what is delivered before."""
+"""The end of a pool: terminate, forgotten, in a forked child; what is delivered before."""
 
 import functools
 import gc

@@ -1,4 +1,4 @@
-"""A program's end with a pool that runs: its interpreter's, Ctrl-C, its root's death; and tools that watch it."""
+"""A program's end with a pool: the interpreter's, Ctrl-C, the root's death; tools that watch."""
 
 import json
 import signal
