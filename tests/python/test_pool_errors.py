@@ -1,4 +1,4 @@
-"""What goes wrong in a pool's tasks, on either side: it fails that task alone, for its true cause."""
+"""What goes wrong in a pool's tasks, on either side: it fails that task alone."""
 
 import os
 import pickle
