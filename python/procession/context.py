@@ -64,7 +64,7 @@ class Context(context.BaseContext):
         """Two connected ends."""
         return _pipe(duplex)
 
-    def Pool(  # type: ignore[override]
+    def Pool(
         self,
         processes: Optional[int] = None,
         initializer: Optional[Callable[..., object]] = None,

@@ -1,4 +1,4 @@
-"""The processes of a pool: the keeper, which starts its workers and replaces them, and the workers."""
+"""The processes of a pool: the keeper, which starts and replaces its workers, and the workers."""
 
 import itertools
 import os
@@ -25,8 +25,8 @@ class Plan(NamedTuple):
 
 
 def keep(core: "_procession.PoolCore", plan: Plan) -> None:
-    """What the keeper does: it is a copy of the pool's owner, or runs its main module anew, and forks the workers
-    from itself. It ends with the pool."""
+    """What the keeper does: it is a copy of the pool's owner, or has imported its main module anew,
+    and forks the workers from itself. It ends with the pool."""
     keeper = core.keep()
     if keeper is None:
         return

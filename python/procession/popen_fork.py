@@ -34,8 +34,8 @@ class Popen(_Popen):
 
 
 def run(process_obj: "Process", watch: Callable[[], int]) -> NoReturn:
-    """The child: runs the process and never returns. `watch` gives a descriptor that becomes readable when the
-    process ends that started it."""
+    """The child: runs the process and never returns. `watch` gives a descriptor that becomes
+    readable when the process ends that started it."""
     code = 1
     try:
         # What the parent registered is for its own end; what is registered from here on is the

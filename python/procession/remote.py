@@ -74,7 +74,7 @@ def pack(error: BaseException) -> bytes:
 
 def encoding_error(error: BaseException, result: object) -> bytes:
     """The exception of a task whose result does not pickle."""
-    from multiprocessing.pool import MaybeEncodingError
+    from multiprocessing.pool import MaybeEncodingError  # type: ignore[attr-defined]
 
     wrapped = MaybeEncodingError(error, _text(result, repr))
     wrapped.__cause__ = error
@@ -134,13 +134,13 @@ def _text(value: object, how: Any) -> str:
 
 
 def unpack(packed: bytes) -> BaseException:
-    """The exception that `pack` packed. Its `__cause__` has the traceback as text, and as its own cause the
-    exception's."""
+    """The exception that `pack` packed. Its `__cause__` has the traceback as text, and as its own
+    cause the exception's."""
     return _unpack(pickle.loads(packed))
 
 
 def _unpack(packed: _Packed) -> BaseException:
-    from multiprocessing.pool import RemoteTraceback
+    from multiprocessing.pool import RemoteTraceback  # type: ignore[attr-defined]
 
     error = _rebuilt(packed)
     text: BaseException = RemoteTraceback(f'\n"""\n{packed.traceback}"""')
@@ -169,7 +169,8 @@ def _rebuilt(packed: _Packed) -> BaseException:
         error = RemoteError(packed.name, packed.text)
     with contextlib.suppress(Exception):
         vars(error).update(_loaded(packed.attributes))
-    return error
+    rebuilt: BaseException = error
+    return rebuilt
 
 
 def _loaded(packed: Optional[bytes]) -> Any:
