@@ -8,7 +8,7 @@ use crate::rebuild::{self, delivered_or};
 use crate::worker::Keeper;
 use procession::Error;
 use procession::pool::call::Writer;
-use procession::pool::{Followers, Found, Outcome, RawJob, RawPool, State};
+use procession::pool::{Followers, Found, Outcome, RawJob, RawPool, State, next_look};
 use procession::shm::object::Handle;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -215,7 +215,8 @@ impl PoolJob {
             let found = if self.is_settled(index) {
                 Found::Settled
             } else {
-                released(py, || self.job.wait(index, until, looked))?
+                let look_after = next_look();
+                released(py, || self.job.wait(index, until, looked, look_after))?
             };
             match found {
                 Found::Settled | Found::Over => return Ok(true),

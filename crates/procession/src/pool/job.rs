@@ -95,9 +95,15 @@ impl RawJob {
     /// is not settled, so it is woken a few times at most.
     ///
     /// [`Found::Abandoned`] tells the caller to look after the pool, and to wait again with `looked`; it is told again
-    /// after 50 ms if the pool has no keeper still.
-    pub fn wait(&self, index: Option<u64>, until: Option<u64>, looked: bool) -> Result<Found> {
-        let found = self.wait_while_kept(index, until, looked)?;
+    /// at `look_after` if the pool has no keeper still. See [`next_look`].
+    pub fn wait(
+        &self,
+        index: Option<u64>,
+        until: Option<u64>,
+        looked: bool,
+        look_after: Option<u64>,
+    ) -> Result<Found> {
+        let found = self.wait_while_kept(index, until, looked, look_after)?;
         Ok(match found {
             Waited::Settled => Found::Settled,
             Waited::Over if self.pool.state() >= super::State::Ended => Found::Over,
@@ -111,13 +117,13 @@ impl RawJob {
         index: Option<u64>,
         until: Option<u64>,
         looked: bool,
+        look_after: Option<u64>,
     ) -> Result<Waited> {
         let gone = self.pool.is_abandoned();
         if self.pool.has_keeper() && !(gone && looked) {
             return self.wait_unless(index, until, &|| self.pool.is_over());
         }
-        let slice = time::deadline(Some(super::LOOK_AFTER));
-        let end = [until, slice].into_iter().flatten().min();
+        let end = [until, look_after].into_iter().flatten().min();
         self.wait_unless(index, end, &|| self.pool.state() >= super::State::Ended)
     }
 
@@ -140,6 +146,12 @@ impl RawJob {
         }
         Ok(Waited::Settled)
     }
+}
+
+/// When the caller of [`RawJob::wait`] is to look after a pool that has no keeper. It stays the same when the call is
+/// interrupted and made anew.
+pub fn next_look() -> Option<u64> {
+    time::deadline(Some(super::LOOK_AFTER))
 }
 
 /// Results of up to so many bytes stand in the element's cell.

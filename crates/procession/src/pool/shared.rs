@@ -4,7 +4,7 @@ use super::call::Writer;
 use super::callbacks::Callbacks;
 use super::plan::Plan;
 use super::serve::{self, CALL, FAILED};
-use super::{Found, LOOK_AFTER, RawJob, RawPool, State, not_open};
+use super::{Found, LOOK_AFTER, RawJob, RawPool, State, next_look, not_open};
 use crate::carrier;
 use crate::error::{Error, Kind, Result};
 use crate::lock::retry;
@@ -114,7 +114,8 @@ impl Shared {
     pub fn wait(&self, job: &RawJob, index: Option<u64>, until: Option<u64>) -> Result<bool> {
         let mut looked = false;
         loop {
-            match retry(|| job.wait(index, until, looked))? {
+            let look_after = next_look();
+            match retry(|| job.wait(index, until, looked, look_after))? {
                 Found::Settled | Found::Over => return Ok(true),
                 Found::TimedOut => return Ok(false),
                 Found::Abandoned => {
