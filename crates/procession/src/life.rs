@@ -197,8 +197,9 @@ pub(crate) fn see_off(arena: &Arena, slot: u32) -> bool {
     let seen = arena.load(at + slot::word::STATE);
     let process = arena.load(at + slot::word::PROCESS) as u32;
     let (generation, state) = slot::state(seen);
-    let died = LifeWord::says_died(arena.life(slot).word().load(Ordering::Acquire));
-    if state != State::Ended || !died {
+    // Who wanted the slot, and found it not ready to be taken, has given the word back without the kernel's mark.
+    let gone = LifeWord::is_nobodys(arena.life(slot).word().load(Ordering::Acquire));
+    if state != State::Ended || !gone {
         return false;
     }
     // Its process exited while the thread was amid an operation.

@@ -142,10 +142,12 @@ impl Keeper {
                 return true;
             }
             // An adopted one is reaped elsewhere; what it did is known all the same.
-            let code = sys::reap(kept.pidfd.as_fd()).ok().flatten();
+            let code = sys::peek(kept.pidfd.as_fd()).ok().flatten();
+            // Noted before the kernel forgets it: whoever recovers it asks the one or the other.
             if let (Some(record), Some(code)) = (kept.record, code) {
                 program::note_exit_code(arena, record, kept.pid, code);
             }
+            let _ = sys::reap(kept.pidfd.as_fd());
             if code != Some(0) {
                 failed += 1;
             }
