@@ -663,7 +663,8 @@ fn worker_that_exits() -> Outcome {
     for code in 1..20 {
         let task = pool.apply_async(|code: i32| -> u32 { std::process::exit(code) }, code)?;
         let error = task.get_timeout(LONG).expect_err("it exits");
-        assert!(error.to_string().ends_with(&format!("exit code {code}")));
+        let ending = format!("exit code {code}");
+        assert!(error.to_string().ends_with(&ending), "{error}");
     }
     let error = pool.apply(die, ());
     let error: Error = error.expect_err("it aborts");
