@@ -44,6 +44,7 @@ from .context import (
     get_start_method,
     log_to_stderr,
     set_executable,
+    set_forkserver_preload,
     set_start_method,
 )
 from .process import Process
@@ -87,6 +88,7 @@ __all__ = [
     "parent_process",
     "set_affinity",
     "set_executable",
+    "set_forkserver_preload",
     "set_start_method",
 ]
 

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any, Callable, Optional
 from . import _procession, pickling  # noqa: F401  (the pickler is set when it is imported)
 from .connection import Connection
 from .connection import Pipe as _pipe
-from .process import ForkProcess, Process, SpawnProcess
+from .process import ForkProcess, ForkserverProcess, Process, SpawnProcess
 
 if TYPE_CHECKING:
     from .pool import Pool
 
-METHODS = ("fork", "spawn")
+METHODS = ("fork", "spawn", "forkserver")
 
 
 class Context(context.BaseContext):
@@ -88,6 +88,12 @@ class Context(context.BaseContext):
         """Refused: a context of one method has this method."""
         raise ValueError("cannot set start method of concrete context")
 
+    def set_forkserver_preload(self, module_names: Iterable[str]) -> None:
+        """The modules that the template of `forkserver` imports once, for all its processes."""
+        from .popen_forkserver import set_forkserver_preload
+
+        set_forkserver_preload(module_names)
+
     def _check_available(self) -> None:
         pass
 
@@ -98,6 +104,10 @@ class _Fork(Context):
 
 class _Spawn(Context):
     Process = SpawnProcess
+
+
+class _Forkserver(Context):
+    Process = ForkserverProcess
 
 
 class _Default(Context):
@@ -135,7 +145,11 @@ class _Default(Context):
         return list(METHODS)
 
 
-_contexts: dict[str, Context] = {"fork": _Fork("fork"), "spawn": _Spawn("spawn")}
+_contexts: dict[str, Context] = {
+    "fork": _Fork("fork"),
+    "spawn": _Spawn("spawn"),
+    "forkserver": _Forkserver("forkserver"),
+}
 _default = _Default()
 
 get_context = _default.get_context
@@ -147,3 +161,4 @@ freeze_support = _default.freeze_support
 get_logger = _default.get_logger
 log_to_stderr = _default.log_to_stderr
 set_executable = _default.set_executable
+set_forkserver_preload = _default.set_forkserver_preload

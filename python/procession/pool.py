@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from multiprocessing import pool as _pool
 from multiprocessing import process, util
 from multiprocessing.context import BaseContext, TimeoutError
+from multiprocessing.pool import MaybeEncodingError  # noqa: F401  (it is looked for here)
 from time import monotonic
 from typing import Any, Callable, Optional
 
@@ -27,6 +28,10 @@ _KEEPERS_TRIED = 3
 _ENDED_BY_US = (-signal.SIGTERM, -signal.SIGKILL)
 # What busy workers get to end, in seconds, before they are killed.
 _GRACE = 1.0
+# So often, in seconds, those look after the keeper who wait for more than one job.
+_LOOK_AFTER = 0.1
+# The states in which nothing more is done.
+_OVER = ("ended", "terminated", "broken")
 
 
 class ApplyResult(_pool.ApplyResult):  # type: ignore[type-arg]
@@ -35,26 +40,32 @@ class ApplyResult(_pool.ApplyResult):  # type: ignore[type-arg]
     def __init__(
         self,
         pool: "Pool",
-        job: "_procession.PoolJob",
+        job: "_procession.PoolJob | _Failure",
         what: str,
         callback: Optional[Callable[[Any], object]] = None,
         error_callback: Optional[Callable[[BaseException], object]] = None,
     ) -> None:
         self._pool = pool
-        self._job: Optional[_procession.PoolJob] = job
+        self._job: Optional[_procession.PoolJob] = None
         self._what = what
         self._callback = callback
         self._error_callback = error_callback
         self._success: Optional[bool] = None
         self._value: Any = None
+        if isinstance(job, _Failure):
+            self._success, self._value = False, job.error
+        else:
+            self._job = job
         # Set when the callbacks were called, where there are any.
         self._called: Optional[threading.Event] = None
         if callback is not None or error_callback is not None:
             self._called = threading.Event()
+            pool._callbacks.add(self, job)
 
     def ready(self) -> bool:
         """Whether there is a result, or an exception."""
-        if self._called is not None and not self._called.is_set() and self._pool._runs():
+        called = self._called
+        if called is not None and not called.is_set() and not self._pool._callbacks.is_caller():
             return False
         return self._success is not None or self._settle()
 
@@ -67,7 +78,8 @@ class ApplyResult(_pool.ApplyResult):  # type: ignore[type-arg]
     def wait(self, timeout: Optional[float] = None) -> None:
         """Waits until it is ready, for `timeout` seconds at most."""
         end = None if timeout is None else monotonic() + timeout
-        if self._job is not None and not self._job.wait(None, timeout, self._pool._look_after):
+        job = self._job  # another thread may settle it meanwhile
+        if job is not None and not job.wait(None, timeout, self._pool._look_after):
             return
         called = self._called
         if called is not None and not self._pool._callbacks.is_caller():
@@ -108,8 +120,9 @@ class ApplyResult(_pool.ApplyResult):  # type: ignore[type-arg]
             if call is not None:
                 call(self._value)
         except BaseException as error:
+            thread = threading.current_thread()
             hook = threading.excepthook
-            hook(threading.ExceptHookArgs((type(error), error, error.__traceback__, None)))
+            hook(threading.ExceptHookArgs((type(error), error, error.__traceback__, thread)))
         finally:
             assert self._called is not None
             self._called.set()
@@ -128,24 +141,45 @@ class MapResult(ApplyResult):
         return self._pool._outcome(job, results, self._what)
 
 
-class _Callbacks:
-    """Calls callbacks in order of completion, in one thread of this process, which starts at the first."""
+class _Failure:
+    """Stands for a job that could not be handed over."""
 
-    def __init__(self, core: "_procession.PoolCore") -> None:
-        self._core = core
-        self._settled = core.follow()
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+
+class _Callbacks:
+    """Calls callbacks in order of completion, in one thread of this process."""
+
+    def __init__(self, pool: "Pool") -> None:
+        self._core = pool._core
+        self._look_after = weakref.WeakMethod(pool._look_after)
+        self._settled = pool._core.follow()
+        self._guard = threading.Lock()
         self._results: dict[int, ApplyResult] = {}
+        self._failed: deque[int] = deque()
         self._keys = itertools.count()
         self._thread: Optional[threading.Thread] = None
+        self._has_ended = False
         self._owner = os.getpid()
 
-    def add(self, result: ApplyResult, job: "_procession.PoolJob") -> None:
-        key = next(self._keys)
-        self._results[key] = result
-        self._settled.add(key, job)
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="PoolCallbacks", daemon=True)
-            self._thread.start()
+    def add(self, result: ApplyResult, job: "_procession.PoolJob | _Failure") -> None:
+        with self._guard:
+            if not self._has_ended:
+                key = next(self._keys)
+                self._results[key] = result
+                if isinstance(job, _Failure):
+                    self._failed.append(key)
+                    self._settled.nudge()
+                else:
+                    self._settled.add(key, job)
+                if self._thread is None:
+                    self._thread = threading.Thread(
+                        target=self._run, name="PoolCallbacks", daemon=True
+                    )
+                    self._thread.start()
+                return
+        self._conclude(result)
 
     def is_caller(self) -> bool:
         return threading.current_thread() is self._thread
@@ -155,18 +189,34 @@ class _Callbacks:
             self._thread.join()
 
     def _run(self) -> None:
-        while True:
-            for key in self._settled.take():
+        over = False
+        while not over:
+            # Asked first: what was settled before the end is found after it.
+            over = self._core.state in _OVER
+            keys = self._settled.take(_LOOK_AFTER)
+            while self._failed:
+                keys.append(self._failed.popleft())
+            for key in keys:
                 self._results.pop(key)._call_back()
-            if self._core.state in ("ended", "terminated", "broken"):
-                break
-        if self._core.state == "broken":
-            for result in self._results.values():
-                result._call_back()
-        # The others' tasks will not be done: who waits learns that.
-        for result in self._results.values():
-            if result._called is not None:
-                result._called.set()
+            look_after = self._look_after()
+            if look_after is not None and not keys:
+                look_after()
+            del look_after
+        with self._guard:
+            self._has_ended = True
+            rest, self._results = self._results, {}
+        for result in rest.values():
+            self._conclude(result)
+
+    def _conclude(self, result: ApplyResult) -> None:
+        """The pool has ended before this one was taken."""
+        job = result._job
+        if self._core.state != "terminated" or job is None or job.is_settled():
+            result._call_back()
+        else:
+            # Its task will not be done: who waits learns that.
+            assert result._called is not None
+            result._called.set()
 
 
 class Pool(_pool.Pool):
@@ -220,7 +270,7 @@ class Pool(_pool.Pool):
         self._guard = threading.Lock()
         self._inputs = 0
         self._iterators: weakref.WeakSet[IMapIterator] = weakref.WeakSet()
-        self._callbacks_of = {self._owner: _Callbacks(self._core)}
+        self._callbacks_of = {self._owner: _Callbacks(self)}
         self._start_keeper()
         self._terminate = util.Finalize(
             self, _end, args=(self._core, self._keepers), exitpriority=15
@@ -235,7 +285,7 @@ class Pool(_pool.Pool):
             return self._callbacks_of[pid]
         except KeyError:
             # A process that was forked since: it has no thread for callbacks yet.
-            return self._callbacks_of.setdefault(pid, _Callbacks(self._core))
+            return self._callbacks_of.setdefault(pid, _Callbacks(self))
 
     @property
     def _state(self) -> str:
@@ -246,13 +296,11 @@ class Pool(_pool.Pool):
 
     @property
     def _pool(self) -> list["_Worker"]:  # type: ignore[no-redef]
+        self._look_after()
         return [_Worker(pid) for pid in self._core.workers(10.0)]
 
-    def _runs(self) -> bool:
-        return not self._is_over()
-
     def _is_over(self) -> bool:
-        return self._core.state in ("ended", "terminated", "broken")
+        return self._core.state in _OVER
 
     def _check_running(self) -> None:
         if self._core.state == "broken":
@@ -317,7 +365,10 @@ class Pool(_pool.Pool):
                 return
         with self._guard:
             if self._keepers[-1:] == mine[-1:] or not mine:
-                self._start_keeper()
+                # It replaces one that died: no matter to warn of threads that there are by now.
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore", DeprecationWarning)
+                    self._start_keeper()
 
     def close(self) -> None:
         """Takes no more tasks; workers end when all are done."""
@@ -340,13 +391,15 @@ class Pool(_pool.Pool):
         """Waits for the end of all workers. To be called after close() or terminate()."""
         if self._state == "RUN":
             raise ValueError("Pool is still running")
+        following = self._core.follow()
         while not self._is_over():
             keeper = self._keepers[-1]
-            if keeper._parent_pid != os.getpid():
-                break
-            keeper.join(None if self._inputs == 0 else 0.1)
-            if not keeper.is_alive():
+            if keeper._parent_pid == os.getpid() and keeper.is_alive():
+                keeper.join(None if self._inputs == 0 else _LOOK_AFTER)
+            else:
+                # Another process's keeper, or a new one to be.
                 self._look_after()
+                following.take(_LOOK_AFTER)
         for keeper in self._keepers:
             if keeper._parent_pid == os.getpid():
                 keeper.join()
@@ -389,11 +442,18 @@ class Pool(_pool.Pool):
         self._check_running()
         asks = callback is not None or error_callback is not None
         call = (tuple(args), dict(kwds or {}))
-        job = self._core.submit(func, _CALL, (call,), 1, asks)
-        result = ApplyResult(self, job, _name(func), callback, error_callback)
-        if asks:
-            self._callbacks.add(result, job)
-        return result
+        job = self._submit(func, _CALL, (call,), 1, asks)
+        return ApplyResult(self, job, _name(func), callback, error_callback)
+
+    def _submit(
+        self, func: Callable[..., Any], mode: int, items: Iterable[Any], chunk: int, asks: bool
+    ) -> "_procession.PoolJob | _Failure":
+        try:
+            return self._core.submit(func, mode, items, chunk, asks)
+        except Exception as error:
+            self._check_running()
+            # What does not pickle is this call's failure.
+            return _Failure(error)
 
     def map(
         self, func: Callable[[Any], Any], iterable: Iterable[Any], chunksize: Optional[int] = None
@@ -449,11 +509,8 @@ class Pool(_pool.Pool):
             # What counts as one task: the workers share the elements by themselves.
             chunksize = -(-len(items) // (self._processes * 4)) or 1
         asks = callback is not None or error_callback is not None
-        job = self._core.submit(func, mode, items, chunksize, asks)
-        result = MapResult(self, job, f"map of {_name(func)}", callback, error_callback)
-        if asks:
-            self._callbacks.add(result, job)
-        return result
+        job = self._submit(func, mode, items, chunksize, asks)
+        return MapResult(self, job, f"map of {_name(func)}", callback, error_callback)
 
     def imap(
         self,
@@ -506,56 +563,56 @@ class Pool(_pool.Pool):
                 self._core.close()
 
 
-class _Failure:
-    """Stands for a job that could not be handed over."""
-
-    def __init__(self, error: BaseException) -> None:
-        self.error = error
-
-
 class _Flow:
-    """Jobs on their way from an input to the workers: what the thread that reads the input shares with the iterator."""
+    """Jobs on their way from an input to the workers: what its reader shares with the iterator."""
 
     def __init__(self, pool: Pool, ordered: bool, chunk: int, ahead: Optional[int]) -> None:
-        self.core = pool._core
         self.settled = pool._core.follow(ordered)
         self.chunk = chunk
         self.ahead = None if ahead is None else max(1, ahead // chunk)
         # As many as the workers do, and as many again so that none waits for the input.
         self.unsettled = 2 * pool._processes
-        self.jobs: deque[tuple[int, Any]] = deque()
+        self.jobs: dict[int, Any] = {}
+        # Those of the jobs that could not be handed over.
+        self.failed: deque[int] = deque()
         self.ended = False
+        # What the input itself raised.
+        self.error: Optional[BaseException] = None
+        self._keys = itertools.count()
 
     def read(self, pool: Pool, func: Callable[[Any], Any], items: Iterator[Any]) -> None:
         """What the thread does."""
         try:
-            for key in itertools.count():
-                if not self.settled.wait_room(self.unsettled, self.ahead):
-                    return
+            while self.settled.wait_room(self.unsettled, self.ahead):
                 chunk = list(itertools.islice(items, self.chunk))
                 if not chunk:
+                    self.ended = True
                     break
-                self._hand_over(key, func, chunk)
-            self.ended = True
+                self._hand_over(pool, func, chunk)
         except BaseException as error:
-            self.jobs.append((-1, _Failure(error)))
-            self.ended = True
+            self.error, self.ended = error, True
         finally:
             self.settled.nudge()
             pool._input_ended()
 
-    def _hand_over(self, key: int, func: Callable[[Any], Any], chunk: list[Any]) -> None:
+    def _hand_over(self, pool: Pool, func: Callable[[Any], Any], chunk: list[Any]) -> None:
         try:
-            job: Any = self.core.submit(func, _ONE, chunk, len(chunk), True)
+            job: Any = pool._core.submit(func, _ONE, chunk, len(chunk), True)
         except Exception as error:
-            if len(chunk) > 1:
+            if pool._is_over():
+                job = _Failure(pool._end_error())
+            elif len(chunk) > 1:
                 # The one that can't be handed over fails alone.
                 for item in chunk:
-                    self._hand_over(key, func, [item])
+                    self._hand_over(pool, func, [item])
                 return
-            job = _Failure(error)
-        self.jobs.append((key, job))
-        if not isinstance(job, _Failure):
+            else:
+                job = _Failure(error)
+        key = next(self._keys)
+        self.jobs[key] = job
+        if isinstance(job, _Failure):
+            self.failed.append(key)
+        else:
             self.settled.add(key, job)
         self.settled.nudge()
 
@@ -577,6 +634,8 @@ class IMapIterator:
         self._what = f"imap of {_name(func)}"
         self._flow = _Flow(pool, self._ordered, chunksize, buffersize)
         self._results: deque[tuple[bool, Any]] = deque()
+        # The next job in the order of the input.
+        self._key = 0
         pool._input_begins()
         threading.Thread(
             target=self._flow.read, args=(pool, func, items), name="PoolInput", daemon=True
@@ -591,38 +650,48 @@ class IMapIterator:
     def next(self, timeout: Optional[float] = None) -> Any:
         """The next result; raises what the call raised, or TimeoutError if it is not there in `timeout` seconds."""
         end = None if timeout is None else monotonic() + timeout
-        while not self._results:
+        while True:
+            try:
+                success, value = self._results.popleft()
+                break
+            except IndexError:
+                pass
             left = None if end is None else max(0.0, end - monotonic())
             if not self._take(left):
                 raise TimeoutError
-        success, value = self._results.popleft()
         if success:
             return value
         raise value
 
     def _take(self, timeout: Optional[float]) -> bool:
         """Takes the results of the next job; False if the time is over. Raises StopIteration at the end."""
-        flow = self._flow
-        if not flow.jobs:
+        key = self._key
+        job = self._flow.jobs.get(key)
+        if job is None:
             return self._wait(timeout)
-        _, job = flow.jobs[0]
         if not isinstance(job, _Failure) and not job.wait(None, timeout, self._pool._look_after):
             return False
-        flow.jobs.popleft()
-        self._add(job)
+        if self._flow.jobs.pop(key, None) is job:
+            self._key = key + 1
+            self._add(job)
         return True
 
-    def _wait(self, timeout: Optional[float]) -> bool:
+    def _check_end(self) -> None:
         flow = self._flow
         if flow.ended and not flow.jobs:
-            raise StopIteration
+            error, flow.error = flow.error, None
+            raise error or StopIteration
+
+    def _wait(self, timeout: Optional[float]) -> bool:
+        """Waits for a job to be handed over; False if the time is over."""
+        self._check_end()
+        flow = self._flow
         if self._pool._is_over() and not flow.jobs:
             raise self._pool._end_error()
         # In slices: somebody has to look whether the workers are kept.
-        end = None if timeout is None else monotonic() + timeout
-        flow.settled.take(0.1 if timeout is None else min(timeout, 0.1))
+        flow.settled.take(_LOOK_AFTER if timeout is None else min(timeout, _LOOK_AFTER))
         self._pool._look_after()
-        return bool(flow.jobs) or flow.ended or end is None or monotonic() < end
+        return bool(flow.jobs) or flow.ended or timeout is None or timeout > _LOOK_AFTER
 
     def _add(self, job: Any) -> None:
         if isinstance(job, _Failure):
@@ -646,25 +715,24 @@ class IMapUnorderedIterator(IMapIterator):
 
     def _take(self, timeout: Optional[float]) -> bool:
         flow = self._flow
-        failed = next((entry for entry in flow.jobs if isinstance(entry[1], _Failure)), None)
-        if failed is not None:
-            flow.jobs.remove(failed)
-            self._add(failed[1])
+        if flow.failed:
+            self._add(flow.jobs.pop(flow.failed.popleft()))
             return True
-        if flow.ended and not flow.jobs:
-            raise StopIteration
-        slice_ = 0.1 if timeout is None else min(timeout, 0.1)
+        self._check_end()
+        slice_ = _LOOK_AFTER if timeout is None else min(timeout, _LOOK_AFTER)
         done = flow.settled.take(slice_)
-        if not done:
-            if self._pool._is_over():
-                return self._wait(timeout) if not flow.jobs else super()._take(timeout)
-            self._pool._look_after()
-            return timeout is None or timeout > slice_ or bool(flow.ended and not flow.jobs)
         for key in done:
-            entry = next(entry for entry in flow.jobs if entry[0] == key)
-            flow.jobs.remove(entry)
-            self._add(entry[1])
-        return True
+            self._add(flow.jobs.pop(key))
+        if done:
+            return True
+        if self._pool._is_over():
+            left = list(flow.jobs)
+            if not left:
+                return self._wait(timeout)
+            self._key = min(left)
+            return super()._take(timeout)
+        self._pool._look_after()
+        return timeout is None or timeout > slice_ or bool(flow.failed)
 
 
 class _Worker:

@@ -2,7 +2,7 @@
 
 import os
 from multiprocessing import context, resource_tracker, spawn, util
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Optional
 
 from . import _procession
 from .pickling import dumps
@@ -31,7 +31,7 @@ class Popen(_Popen):
 
     def __init__(self, process_obj: "Process") -> None:
         self._fds: list[int] = []
-        preparation = _preparation(process_obj)
+        preparation = preparation_of(process_obj)
         record = _procession.reserve()
         try:
             mail = self._write(record, preparation, process_obj)
@@ -72,18 +72,31 @@ class Popen(_Popen):
         descriptors = [arena, root, mail, *self._fds]
         if tracker is not None:
             descriptors.append(tracker)
-        command = _command_line(
-            arena=arena, root=root, record=record, mail=mail, parent=os.getpid(), tracker=tracker
+        send, receive, standing = _procession.template_ends() or (None, None, None)
+        descriptors += [end for end in (send, receive) if end is not None]
+        command = command_line(
+            "from procession.spawn import spawn_main",
+            arena=arena,
+            root=root,
+            record=record,
+            generation=_procession.generation(record),
+            mail=mail,
+            parent=os.getpid(),
+            tracker=tracker,
+            send=send,
+            receive=receive,
+            standing=standing,
         )
         executable: Any = spawn.get_executable()  # str or bytes
         return util.spawnv_passfds(executable, command, descriptors)
 
 
-def _preparation(process_obj: "Process") -> dict[str, Any]:
-    """What the child needs before it can unpickle anything: the main module, paths, names."""
+def preparation_of(process_obj: Optional["Process"]) -> dict[str, Any]:
+    """What the child needs before it can unpickle anything: the main module, paths, names. The
+    template, which is no process of the user's, needs the same."""
     from .context import get_start_method
 
-    data = spawn.get_preparation_data(process_obj.name)
+    data = spawn.get_preparation_data(process_obj.name if process_obj else "Template")
     if not os.path.exists(data.get("init_main_from_path", os.curdir)):
         # Read from standard input: there is nothing to run again.
         del data["init_main_from_path"]
@@ -91,9 +104,19 @@ def _preparation(process_obj: "Process") -> dict[str, Any]:
     return data
 
 
-def _command_line(**arguments: Any) -> list[Any]:
-    """The standard library's command line, which others hook, for our own main function."""
+def prepare(preparation: dict[str, Any]) -> None:
+    """Puts what `preparation_of` gave in place, in a child."""
+    method = preparation.pop("procession_start_method")
+    spawn.prepare(preparation)
+    if method is not None:
+        from .context import set_start_method
+
+        set_start_method(method, force=True)
+
+
+def command_line(ours: str, **arguments: Any) -> list[Any]:
+    """The standard library's command line, which others hook, for a main function of our own:
+    `ours` imports it by the name `spawn_main`."""
     theirs = "from multiprocessing.spawn import spawn_main"
-    ours = "from procession.spawn import spawn_main"
     words: list[Any] = spawn.get_command_line(**arguments)
     return [word.replace(theirs, ours) if isinstance(word, str) else word for word in words]

@@ -40,6 +40,10 @@ class Process(BaseProcess):
             from .popen_spawn import Popen as SpawnPopen
 
             return SpawnPopen(process_obj)
+        if method == "forkserver":
+            from .popen_forkserver import Popen as ForkserverPopen
+
+            return ForkserverPopen(process_obj)
         from .popen_fork import Popen as ForkPopen
 
         return ForkPopen(process_obj)
@@ -76,3 +80,9 @@ class SpawnProcess(Process):
     """A process started by running the program again."""
 
     _start_method = "spawn"
+
+
+class ForkserverProcess(Process):
+    """A process started from the template, where the main module was imported already."""
+
+    _start_method = "forkserver"

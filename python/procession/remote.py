@@ -1,5 +1,6 @@
 """Exceptions that cross between processes: of tasks, and of pools."""
 
+import contextlib
 import pickle
 import signal
 import traceback
@@ -42,7 +43,7 @@ class PoolTerminated(ProcessError):
 
 
 class RemoteError(Exception):
-    """Stands for an exception whose class can't come back: its name, and what it said."""
+    """Stands for an exception whose class can't come back: its name, text and attributes."""
 
     def __init__(self, name: str, text: str) -> None:
         super().__init__(name, text)
@@ -57,7 +58,9 @@ class _Packed(NamedTuple):
     """An exception on its way, in as many forms as could be made."""
 
     whole: Optional[bytes]
-    parts: Optional[bytes]
+    kind: Optional[bytes]
+    arguments: Optional[bytes]
+    attributes: Optional[bytes]
     name: str
     text: str
     traceback: str
@@ -85,7 +88,9 @@ def _pack(error: BaseException, seen: set[int]) -> _Packed:
     lines = traceback.format_exception(kind, error, error.__traceback__)
     return _Packed(
         whole=_whole(error),
-        parts=_parts(error),
+        kind=_dumped(kind),
+        arguments=_dumped(tuple(_or_text(argument) for argument in error.args)),
+        attributes=_dumped({name: value for name, value in vars(error).items() if _pickles(value)}),
         name=kind.__qualname__ if kind.__module__ == "builtins" else _full_name(kind),
         text=_text(error, str),
         traceback="".join(lines),
@@ -102,12 +107,9 @@ def _whole(error: BaseException) -> Optional[bytes]:
         return None
 
 
-def _parts(error: BaseException) -> Optional[bytes]:
-    """Class, arguments and attributes: to make it anew without its `__init__`."""
-    attributes = {name: value for name, value in vars(error).items() if _pickles(value)}
-    arguments = tuple(_or_text(argument) for argument in error.args)
+def _dumped(value: object) -> Optional[bytes]:
     try:
-        return dumps((type(error), arguments, attributes))
+        return dumps(value)
     except Exception:
         return None
 
@@ -156,17 +158,22 @@ def _rebuilt(packed: _Packed) -> BaseException:
             error = None
         if isinstance(error, BaseException):
             return error
-    if packed.parts is not None:
-        try:
-            kind, arguments, attributes = pickle.loads(packed.parts)
-            error = kind.__new__(kind, *arguments)
-            error.args = arguments
-            vars(error).update(attributes)
-        except Exception:
-            error = None
-        if isinstance(error, BaseException):
-            return error
-    return RemoteError(packed.name, packed.text)
+    try:
+        # Made anew without its `__init__`.
+        kind, arguments = _loaded(packed.kind), _loaded(packed.arguments)
+        error = kind.__new__(kind, *arguments)
+        error.args = arguments
+    except Exception:
+        error = None
+    if not isinstance(error, BaseException):
+        error = RemoteError(packed.name, packed.text)
+    with contextlib.suppress(Exception):
+        vars(error).update(_loaded(packed.attributes))
+    return error
+
+
+def _loaded(packed: Optional[bytes]) -> Any:
+    return None if packed is None else pickle.loads(packed)
 
 
 def _full_name(kind: type) -> str:

@@ -3,20 +3,32 @@
 import os
 import pickle
 import sys
-from multiprocessing import process, resource_tracker, spawn
+from multiprocessing import process, resource_tracker
 from typing import NoReturn, Optional
 
 from . import _procession
 from .popen import watch_parent
+from .popen_spawn import prepare
 
 
 def spawn_main(
-    arena: int, root: int, record: int, mail: int, parent: int, tracker: Optional[int] = None
+    arena: int,
+    root: int,
+    record: int,
+    generation: int,
+    mail: int,
+    parent: int,
+    tracker: Optional[int] = None,
+    send: Optional[int] = None,
+    receive: Optional[int] = None,
+    standing: Optional[int] = None,
 ) -> NoReturn:
-    """Runs the process that its starter asked for. All arguments but the last two are descriptors
-    and numbers that only a starter of ours can give."""
+    """Runs the process that its starter asked for. The arguments are descriptors and numbers that
+    only a starter of ours can give."""
     # First of all: whatever the main module makes when it is imported belongs to this program.
-    _procession.attach(arena, root, record)
+    _procession.attach(arena, root, record, generation)
+    if send is not None and receive is not None and standing is not None:
+        _procession.adopt_ends(send, receive, standing)
     if tracker is not None:
         resource_tracker._resource_tracker._fd = tracker  # type: ignore[attr-defined]
     current = process.current_process()
@@ -24,12 +36,7 @@ def spawn_main(
         current._inheriting = True  # type: ignore[attr-defined]
         try:
             preparation, handles = pickle.load(file)
-            method = preparation.pop("procession_start_method")
-            spawn.prepare(preparation)
-            if method is not None:
-                from .context import set_start_method
-
-                set_start_method(method, force=True)
+            prepare(preparation)
             child = pickle.load(file)
         finally:
             del current._inheriting  # type: ignore[attr-defined]

@@ -15,8 +15,8 @@ def answer(queue, *args, **kwargs):
 
 
 def say_who(queue):
-    process = mp.current_process()
-    queue.put((process.name, process.pid, process.ident, os.getpid(), os.getppid(), process.daemon))
+    process, parent = mp.current_process(), mp.parent_process()
+    queue.put((process.name, process.pid, process.ident, os.getpid(), parent.pid, process.daemon))
 
 
 def wait_for(event):

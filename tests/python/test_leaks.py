@@ -66,8 +66,8 @@ def kill_soon(program, what, seconds):
 
 def run_and_kill(environ, generator, nothing_left):
     """All programs, in batches; after each, nothing may be left in time."""
-    # Root alone or whole tree, fork or spawn, in turn; each ninth while it starts.
-    plan = [(METHODS[i % 2], ("root", "tree")[i // 2 % 2], i % 9 == 8) for i in range(PROGRAMS)]
+    # Root alone or whole tree, each start method, in turn; each ninth while it starts.
+    plan = [(METHODS[i % 3], ("root", "tree")[i // 3 % 2], i % 9 == 8) for i in range(PROGRAMS)]
     for first in range(0, PROGRAMS, AT_A_TIME):
         batch = [
             (start(method, environ), *rest) for method, *rest in plan[first : first + AT_A_TIME]

@@ -75,7 +75,11 @@ class SpawnDoubler(Doubler, mp.get_context("spawn").Process):
     pass
 
 
-@pytest.mark.parametrize("doubler", [ForkDoubler, SpawnDoubler])
+class ForkserverDoubler(Doubler, mp.get_context("forkserver").Process):
+    pass
+
+
+@pytest.mark.parametrize("doubler", [ForkDoubler, SpawnDoubler, ForkserverDoubler])
 def test_subclass_with_run(doubler):
     queue = mp.get_context(doubler._start_method).Queue()
     process = doubler(queue, 21)
@@ -189,9 +193,10 @@ def test_is_alive_falls_without_join(ctx):
     assert process.exitcode == 0
 
 
-def test_a_child_that_another_waited_for_is_not_alive_for_ever(ctx):
+def test_a_child_that_another_waited_for_is_not_alive_for_ever(ctx, method):
     process = start(ctx, leave, 3)
-    os.waitpid(process.pid, 0)  # as a library or a SIGCHLD handler does
+    if method != "forkserver":  # whose children are the template's to wait for
+        os.waitpid(process.pid, 0)  # as a library or a SIGCHLD handler does
     eventually(lambda: not process.is_alive())
     process.join(GUARD)
     assert process.exitcode is not None
@@ -319,9 +324,10 @@ def test_a_target_that_cannot_be_called_fails_in_the_child(ctx):
     finish(process, codes=[1])
 
 
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
 @pytest.mark.parametrize("where", ["target", "args"])
-def test_what_does_not_pickle_fails_in_start_under_spawn(where):
-    ctx = mp.get_context("spawn")
+def test_what_does_not_pickle_fails_in_start(where, method):
+    ctx = mp.get_context(method)
     thing = lambda: None  # noqa: E731
     process = (
         ctx.Process(target=thing)
@@ -350,8 +356,9 @@ class Raiser:
         return fail, ()
 
 
-def test_arguments_that_do_not_unpickle_fail_in_the_child():
-    ctx = mp.get_context("spawn")
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_arguments_that_do_not_unpickle_fail_in_the_child(method):
+    ctx = mp.get_context(method)
     process = ctx.Process(target=nothing, args=(Raiser(),))
     process.start()
     finish(process, codes=[1])

@@ -1,4 +1,4 @@
-"""Start methods: fork and spawn, the contexts, the main module and its guard."""
+"""Start methods: fork, spawn and forkserver, the contexts, the main module and its guard."""
 
 import multiprocessing.context
 import sys
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.timeout(90)
 
 
 def test_all_start_methods():
-    assert {"fork", "spawn"} <= set(mp.get_all_start_methods())
+    assert {"fork", "spawn", "forkserver"} <= set(mp.get_all_start_methods())
 
 
 def test_contexts(ctx, method):
@@ -127,6 +127,7 @@ SAID = {
         "0",
     ],
 }
+SAID["forkserver"] = SAID["spawn"]
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -240,19 +241,21 @@ def test_run_from_stdin(method):
     assert ended.stderr == ""
 
 
-def test_missing_guard_under_spawn_says_what_to_write():
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_missing_guard_says_what_to_write(method):
     program = """
+        import sys
         import procession as mp
 
         def child():
             print("the child must not run")
 
-        process = mp.get_context("spawn").Process(target=child)
+        process = mp.get_context(sys.argv[1]).Process(target=child)
         process.start()
         process.join()
         print("exit code", process.exitcode)
     """
-    ended = run_program(program, code=None)
+    ended = run_program(program, method, code=None)
     assert "if __name__ == '__main__':" in ended.stderr.replace('"', "'")
     assert "RuntimeError" in ended.stderr
     assert ended.lines == ["exit code 1"]  # of the one child: it started no other
@@ -327,11 +330,11 @@ def test_a_failing_main_module_is_reported(method):
             process.join()
             print(process.exitcode)
         else:
-            raise LookupError("only under spawn")
+            raise LookupError("not under fork")
     """
     ended = run_program(program, method)
     assert ended.lines == ["0" if method == "fork" else "1"]
-    assert ("LookupError: only under spawn" in ended.stderr) == (method == "spawn")
+    assert ended.stderr.count("LookupError: not under fork") == (method != "fork")
 
 
 @pytest.mark.parametrize("method", METHODS)

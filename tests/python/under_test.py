@@ -9,8 +9,8 @@ import os
 from pathlib import Path
 
 NAME = os.environ.get("PROCESSION_TEST_MODULE", "procession")
-METHODS = ("fork", "spawn")
 REPOSITORY = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent
 
 mp = importlib.import_module(NAME)
+METHODS = tuple(mp.get_all_start_methods())

@@ -24,7 +24,10 @@ type Handles = Vec<(u64, u64)>;
 pub struct Child {
     #[pyo3(get)]
     pub pid: u32,
+    /// Readable once it has ended: its pidfd, or, if it had ended before that could be opened, a pipe without writer.
     pidfd: OwnedFd,
+    /// If it was asked of the template, who asked: the record is kept until he knows how it ended.
+    keeper: Option<u32>,
     pub record: u32,
     generation: u64,
     returncode: Mutex<Option<i32>>,
@@ -51,10 +54,73 @@ impl Child {
         Ok(Self {
             pid,
             pidfd,
+            keeper: None,
             record,
             generation,
             returncode: Mutex::new(None),
         })
+    }
+
+    /// A child that showed up under this record, and whose parent is the template.
+    pub fn of_template(arena: &Arena, pid: u32, record: u32) -> Result<Self> {
+        let generation = program::generation(arena, record);
+        let failed = |error| {
+            Error::new(
+                Kind::System,
+                format!("opening process {pid}: {}", std::io::Error::from(error)),
+            )
+        };
+        let opened = program::pidfd(arena, record).map_err(failed)?;
+        let (pidfd, returncode) = match opened {
+            Some(pidfd) => (pidfd, None),
+            None => {
+                let code = program::exit_code(arena, record, generation).unwrap_or(UNKNOWN);
+                program::let_go(arena, record);
+                (sys::ended().map_err(failed)?, Some(code))
+            }
+        };
+        Ok(Self {
+            pid,
+            pidfd,
+            keeper: Some(sys::pid()),
+            record,
+            generation,
+            returncode: Mutex::new(returncode),
+        })
+    }
+
+    fn send(&self, number: i32) -> std::io::Result<()> {
+        // SAFETY: the descriptor is open and no memory is passed. rustix names the common signals only; any number
+        // goes to the kernel.
+        let sent = unsafe {
+            libc::syscall(
+                libc::SYS_pidfd_send_signal,
+                self.pidfd.as_raw_fd(),
+                number,
+                std::ptr::null::<u8>(),
+                0,
+            )
+        };
+        let error = std::io::Error::last_os_error();
+        if sent != 0 && error.raw_os_error() != Some(libc::ESRCH) {
+            return Err(error);
+        }
+        Ok(())
+    }
+
+    /// Ends a child that its starter does not want any more.
+    pub fn kill(&self) {
+        let _ = self.send(libc::SIGKILL);
+    }
+
+    /// The exit code is known, or nobody wants to know it. To be called once.
+    fn let_go(&self, arena: &Arena) {
+        match self.keeper {
+            None => program::recover_if_gone(arena, self.record),
+            Some(keeper) if keeper == sys::pid() => program::let_go(arena, self.record),
+            // A fork, whose copy this is.
+            Some(_) => {}
+        }
     }
 
     fn known(&self) -> Option<i32> {
@@ -89,17 +155,24 @@ impl Child {
             return code;
         }
         let arena = Arena::existing().filter(|_| self.record != u32::MAX);
-        let code = match sys::reap(self.pidfd.as_fd()) {
-            Ok(Some(code)) => code,
-            _ => arena
-                .and_then(|arena| program::exit_code(arena, self.record, self.generation))
-                .unwrap_or(UNKNOWN),
-        };
+        let pidfd = self.pidfd.as_fd();
+        let code = program::exit_of(arena, pidfd, self.pid, self.record, self.generation)
+            .unwrap_or(UNKNOWN);
         *returncode = Some(code);
         if let Some(arena) = arena {
-            program::recover_if_gone(arena, self.record);
+            self.let_go(arena);
         }
         code
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        if let Some(arena) = Arena::existing()
+            && self.known().is_none()
+        {
+            self.let_go(arena);
+        }
     }
 }
 
@@ -124,22 +197,11 @@ impl Child {
 
     /// Sends a signal; does nothing if the process has ended.
     fn signal(&self, number: i32) -> PyResult<()> {
-        // SAFETY: the descriptor is open and no memory is passed. rustix names the common signals only; any number
-        // goes to the kernel.
-        let sent = unsafe {
-            libc::syscall(
-                libc::SYS_pidfd_send_signal,
-                self.pidfd.as_raw_fd(),
-                number,
-                std::ptr::null::<u8>(),
-                0,
-            )
-        };
-        let error = std::io::Error::last_os_error();
-        if sent != 0 && error.raw_os_error() != Some(libc::ESRCH) {
-            return Err(PyOSError::new_err(error.to_string()));
+        if self.known().is_some() {
+            return Ok(());
         }
-        Ok(())
+        self.send(number)
+            .map_err(|error| PyOSError::new_err(error.to_string()))
     }
 
     /// A descriptor that becomes readable when the process ends.
@@ -175,6 +237,14 @@ pub fn fork(py: Python<'_>) -> PyResult<(u32, Option<Child>)> {
 pub fn reserve(py: Python<'_>) -> PyResult<u32> {
     Arena::get()
         .and_then(program::reserve)
+        .map_err(|error| to_python(py, &error))
+}
+
+/// Which use of a reserved record this is: a child that shows up later is told.
+#[pyfunction]
+pub fn generation(py: Python<'_>, record: u32) -> PyResult<u64> {
+    Arena::get()
+        .map(|arena| program::generation(arena, record))
         .map_err(|error| to_python(py, &error))
 }
 
@@ -219,11 +289,11 @@ pub fn child_started(py: Python<'_>, pid: u32, record: u32) -> PyResult<Child> {
 
 /// In a child that ran the program again: joins the program that started it.
 #[pyfunction]
-pub fn attach(py: Python<'_>, arena: i32, root: i32, record: u32) -> PyResult<()> {
+pub fn attach(py: Python<'_>, arena: i32, root: i32, record: u32, generation: u64) -> PyResult<()> {
     // SAFETY: the starter passed this descriptor to this process, for this use only.
     let file = unsafe { OwnedFd::from_raw_fd(arena) };
     let _ = rustix::io::fcntl_setfd(&file, rustix::io::FdFlags::CLOEXEC);
-    Arena::attach(file, root, record)
+    Arena::attach(file, root, record, Some(generation))
         .map(drop)
         .map_err(|error| to_python(py, &error))
 }

@@ -15,6 +15,7 @@ mod pool;
 mod queue;
 mod rebuild;
 mod semaphore;
+mod template;
 mod worker;
 
 use pyo3::prelude::*;
@@ -26,7 +27,7 @@ mod module {
     use super::barrier::Barrier;
     #[pymodule_export]
     use super::child::{
-        Child, arrived, attach, child_started, end_process, fork, request, reserve,
+        Child, arrived, attach, child_started, end_process, fork, generation, request, reserve,
         spawn_descriptors, unreserve,
     };
     #[pymodule_export]
@@ -49,6 +50,11 @@ mod module {
     use super::rebuild::rebuild;
     #[pymodule_export]
     use super::semaphore::{BoundedSemaphore, Semaphore};
+    #[pymodule_export]
+    use super::template::{
+        Request, Surroundings, Taken, Template, adopt_ends, start_template, surroundings,
+        template_ends,
+    };
     #[pymodule_export]
     use super::worker::{Keeper, usable_cpus, work};
     use pyo3::prelude::*;

@@ -439,6 +439,17 @@ pub(crate) fn lose_run<W: World>(world: &W, dead: Owner) {
     world.fence();
 }
 
+/// Whether the thread of a slot runs an element that it has not settled.
+pub fn is_running<W: World>(world: &W, slot: u32) -> bool {
+    let at = world.layout().thread(slot);
+    let (cell, entry) = (
+        world.load(at + slot::word::RUNS),
+        world.load(at + slot::word::JOB),
+    );
+    object::job_in(world, entry).is_some_and(|job| job.has_cell(world, cell))
+        && is_begun_by(world.load(cell), slot)
+}
+
 /// Whether the calling thread looks into a job.
 pub(crate) fn looks_into_one<W: World>(world: &W) -> bool {
     world.load(world.layout().thread(world.me().slot) + slot::word::JOB) != 0

@@ -18,10 +18,12 @@ pub mod word {
     pub const EXIT: u64 = 40;
     /// Not 0 once the starter has noted the pid and writes here no more: until then nobody else gives the record back.
     pub const NOTED: u64 = 48;
+    /// A request to a template for this process: its number, or who has taken it. The runtime's.
+    pub const OFFER: u64 = 56;
     /// The pool that the process works for, as the id of its handle; 0 if none.
-    pub const POOL: u64 = 56;
+    pub const POOL: u64 = 64;
     /// Free for the runtime's own words.
-    pub const RUNTIME: u64 = 64;
+    pub const RUNTIME: u64 = 72;
 }
 
 /// What is known of a record.

@@ -16,14 +16,16 @@ mod structures;
 mod world;
 
 use procession_shm::condition::Condition;
+use procession_shm::job::{Job, Waited};
 use procession_shm::lock::{Acquired, Lock, OnEnd};
 use procession_shm::message::Message;
 use procession_shm::object::{self, Kind};
+use procession_shm::pool::{NoElement, State};
 use procession_shm::queue::{Got, Item, NotGot, NotPut, Queue};
 use procession_shm::tag::Holds;
 use procession_shm::{World, heap, layout};
 use std::collections::HashSet;
-use structures::{get, in_use, make_queue, put};
+use structures::{get, in_use, make_job, make_pool, make_queue, put, result, run_one};
 use world::{Handle, Shared};
 
 const SIZE: u64 = 256 << 20;
@@ -243,5 +245,104 @@ fn threads_allocate_and_free_without_losing_a_block() {
     threads
         .into_iter()
         .for_each(|t| t.join().expect("no assertion failed"));
+    assert_eq!(in_use(&w), 0);
+}
+
+#[test]
+fn a_job_keeps_the_order_of_its_pool_and_frees_all() {
+    let shared = Shared::new(SIZE, false);
+    let (w, doomed) = (shared.thread(0), shared.thread(1));
+    let (handle, pool) = make_pool(&w);
+    let jobs: Vec<_> = [3, 3, 1, 0]
+        .into_iter()
+        .zip(0..)
+        .map(|(count, call)| make_job(&w, call, count))
+        .collect();
+    for &job in &jobs {
+        pool.submit(&w, job).expect("it is open");
+    }
+    let mut begun = Vec::new();
+    let mut current = None;
+    while run_one(&w, pool, &mut current, Some(0), |value| begun.push(value)).is_ok() {
+        if begun.len() == 2 {
+            // One that was killed amid its element.
+            let mut current = None;
+            assert_eq!(pool.next(&doomed, &mut current, Some(0)), Ok(2));
+            doomed.kill();
+            w.bury(doomed.owner());
+        }
+    }
+    let first = |job: u64| job << 32;
+    assert_eq!(
+        begun,
+        [0, 1, first(1), first(1) + 1, first(1) + 2, first(2)]
+    );
+    assert!(pool.is_idle(&w) && current.is_none());
+    let results = |job: usize| {
+        let job = Job::of(&w, jobs[job]).expect("it lives");
+        assert_eq!(job.last_unsettled(&w, job.count(&w)), None);
+        (0..job.count(&w))
+            .map(|index| result(&w, job, index))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(results(0), [Some(0), Some(1), None]);
+    assert_eq!(results(1), [0, 1, 2].map(|index| Some(first(1) + index)));
+    assert_eq!(results(2), [Some(first(2))]);
+    assert_eq!(results(3), []);
+    for handle in jobs.iter().copied().chain([handle]) {
+        object::unlease(&w, handle, 0);
+    }
+    // The killed one was of our process and had a lease.
+    object::drop_leases(&w, 0);
+    assert_eq!(in_use(&w), 0);
+}
+
+#[test]
+fn a_busy_pool_runs_each_element_once_and_leaves_nothing() {
+    const EACH: u64 = 400;
+    let shared = Shared::new(SIZE, false);
+    let w = shared.thread(0);
+    let (handle, pool) = make_pool(&w);
+    let workers: Vec<_> = (1..5)
+        .map(|t| {
+            let w = shared.thread(t);
+            std::thread::spawn(move || {
+                let (mut current, mut begun) = (None, Vec::new());
+                let mut run = || run_one(&w, pool, &mut current, None, |value| begun.push(value));
+                let why = std::iter::repeat_with(&mut run).find_map(Result::err);
+                assert_eq!(why, Some(NoElement::Over));
+                begun
+            })
+        })
+        .collect();
+    let readers: Vec<_> = (5..8)
+        .map(|t| {
+            let w = shared.thread(t);
+            std::thread::spawn(move || {
+                for n in 0..EACH {
+                    let (call, count) = ((t as u64) << 16 | n, 1 + n % 5 * 7);
+                    let handle = make_job(&w, call, count);
+                    pool.submit(&w, handle).expect("it is open");
+                    let job = Job::of(&w, handle).expect("it lives");
+                    while let Some(last) = job.last_unsettled(&w, count) {
+                        let waited = job.wait(&w, last, None, || false);
+                        assert_eq!(waited, Ok(Waited::Settled));
+                    }
+                    for index in 0..count {
+                        assert_eq!(result(&w, job, index), Some(call << 32 | index));
+                    }
+                    object::unlease(&w, handle, 0);
+                }
+            })
+        })
+        .collect();
+    readers.into_iter().for_each(|r| r.join().expect("reader"));
+    assert!(pool.advance(&w, State::Closed));
+    let begun = workers.into_iter().flat_map(|w| w.join().expect("worker"));
+    let begun: Vec<u64> = begun.collect();
+    let each: u64 = (0..EACH).map(|n| 1 + n % 5 * 7).sum();
+    assert_eq!(begun.len() as u64, 3 * each);
+    assert_eq!(begun.iter().collect::<HashSet<_>>().len(), begun.len());
+    object::unlease(&w, handle, 0);
     assert_eq!(in_use(&w), 0);
 }

@@ -26,6 +26,10 @@ pub(crate) mod word {
     pub const TOKENS: u64 = RUNTIME + 8;
     /// Process id of the root.
     pub const ROOT: u64 = RUNTIME + 16;
+    /// Numbers requests to templates.
+    pub const REQUESTS: u64 = RUNTIME + 24;
+    /// The doors of templates, to the end of the header: see [`crate::template`].
+    pub const DOORS: u64 = RUNTIME + 256;
 }
 
 /// How long a sleep lasts before it looks again. A safety net, not the mechanism.
@@ -137,8 +141,13 @@ impl Arena {
     }
 
     /// Attaches to the arena of the process that started this one: the file, the read end of the
-    /// root's pipe, and the record that the starter reserved.
-    pub fn attach(file: OwnedFd, root_read: RawFd, reserved: u32) -> Result<&'static Arena> {
+    /// root's pipe, and the record that the starter reserved, with the use of it if that is known.
+    pub fn attach(
+        file: OwnedFd,
+        root_read: RawFd,
+        reserved: u32,
+        reserved_in: Option<u64>,
+    ) -> Result<&'static Arena> {
         if Self::existing().is_some() {
             return Err(Error::new(
                 Kind::InvalidInput,
@@ -162,7 +171,7 @@ impl Arena {
             ));
         }
         let arena = Self::publish(arena)?;
-        crate::program::show_up(arena, reserved)?;
+        crate::program::show_up(arena, reserved, reserved_in)?;
         arena.root.arm(root_read)?;
         Ok(arena)
     }

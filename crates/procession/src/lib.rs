@@ -24,6 +24,7 @@ pub mod program;
 pub mod queue;
 pub mod semaphore;
 pub mod sys;
+pub mod template;
 pub mod time;
 pub mod view;
 

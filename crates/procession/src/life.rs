@@ -365,6 +365,20 @@ pub(crate) fn end_process(arena: &Arena) {
     }
 }
 
+/// The threads of this process are those of another record from now on.
+pub(crate) fn rename_process(arena: &Arena, from: u32, to: u32) {
+    let high = arena
+        .load(header::THREADS_HIGH)
+        .min(arena.layout().thread_count) as u32;
+    for slot in 0..high {
+        let at = arena.layout().thread(slot);
+        let live = slot::state(arena.load(at + slot::word::STATE)).1 == State::Live;
+        if live && arena.load(at + slot::word::PROCESS) == from as u64 {
+            arena.store(at + slot::word::PROCESS, to as u64);
+        }
+    }
+}
+
 /// Record of the process of a thread, and its kernel ids, as far as they are known: (pid, tid).
 pub(crate) fn ids(arena: &Arena, owner: Owner) -> (u32, u32) {
     let at = arena.layout().thread(owner.slot);

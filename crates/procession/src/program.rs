@@ -16,7 +16,8 @@ use procession_shm::layout::header;
 use procession_shm::object;
 use procession_shm::process::{self as record, State};
 use procession_shm::{Owner, World, recover};
-use rustix::fd::{AsRawFd, IntoRawFd, RawFd};
+use rustix::fd::{AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
+use rustix::io::Errno;
 use std::cell::Cell;
 use std::sync::atomic::{AtomicI32, Ordering};
 
@@ -67,8 +68,8 @@ impl RootPipe {
 }
 
 thread_local! {
-    /// The record reserved for the child of the fork under way, plus one.
-    static CHILD: Cell<u32> = const { Cell::new(0) };
+    /// The record reserved for the child of the fork under way, plus one, and which use of it.
+    static CHILD: Cell<(u32, u64)> = const { Cell::new((0, 0)) };
     /// Whether the fork under way is ours.
     static OURS: Cell<bool> = const { Cell::new(false) };
 }
@@ -109,18 +110,23 @@ pub fn forking<T>(fork: impl FnOnce() -> T) -> T {
 
 /// The record that the last fork of this thread reserved for its child.
 pub fn take_child_record() -> Option<u32> {
-    CHILD.with(|child| child.replace(0)).checked_sub(1)
+    take_child_use().map(|(index, _)| index)
+}
+
+fn take_child_use() -> Option<(u32, u64)> {
+    let (record, generation) = CHILD.with(|child| child.replace((0, 0)));
+    Some((record.checked_sub(1)?, generation))
 }
 
 extern "C" fn before_fork() {
     let Some(arena) = Arena::existing() else {
         return;
     };
-    CHILD.with(|child| child.set(0));
+    CHILD.with(|child| child.set((0, 0)));
     // A child without a record takes one at its first use, and leases with it.
     if let Ok(index) = reserve(arena) {
         let _ = object::inherit_leases(arena, arena.my_process(), index);
-        CHILD.with(|child| child.set(index + 1));
+        CHILD.with(|child| child.set((index + 1, generation(arena, index))));
     }
     view::make_private(arena);
 }
@@ -143,8 +149,8 @@ extern "C" fn after_fork_in_child() {
     };
     arena.record.store(0, Ordering::Relaxed);
     arena.token();
-    let reserved = take_child_record();
-    let showed_up = reserved.is_some_and(|index| show_up(arena, index).is_ok());
+    let showed_up = take_child_use()
+        .is_some_and(|(index, generation)| show_up(arena, index, Some(generation)).is_ok());
     if !showed_up {
         my_record(arena);
     }
@@ -196,6 +202,20 @@ pub fn unreserve(arena: &Arena, index: u32) {
     recover::recover_process(arena, index, record::state(arena, index));
 }
 
+/// Gives up a record that the calling thread reserved and whose process died before it showed up.
+pub(crate) fn unreserve_if_unused(arena: &Arena, index: u32, generation_meant: u64) {
+    let seen = State::Reserved(arena.me());
+    if record::state(arena, index) == seen && generation(arena, index) == generation_meant {
+        recover::recover_process(arena, index, seen);
+    }
+}
+
+/// This process's starter does not note its pid: its record says so.
+pub(crate) fn note_myself(arena: &Arena) {
+    let at = arena.layout().process(arena.my_process());
+    arena.store(at + record::word::NOTED, 1);
+}
+
 /// Notes the pid of a child that was started with this record. To be called for each, by its starter.
 pub fn set_pid(arena: &Arena, index: u32, pid: u32) {
     let at = arena.layout().process(index);
@@ -212,8 +232,9 @@ pub fn set_pid(arena: &Arena, index: u32, pid: u32) {
     recover_if_gone(arena, index);
 }
 
-/// This process takes over the record that was reserved for it.
-pub(crate) fn show_up(arena: &Arena, index: u32) -> Result<()> {
+/// This process takes over the record that was reserved for it, in this use of it if that is known: if its starter
+/// died, others may have given the record back and taken it again.
+pub(crate) fn show_up(arena: &Arena, index: u32, reserved_in: Option<u64>) -> Result<()> {
     let gone = || {
         Error::new(
             Kind::Gone,
@@ -224,7 +245,12 @@ pub(crate) fn show_up(arena: &Arena, index: u32) -> Result<()> {
         return Err(gone());
     }
     let seen = record::state(arena, index);
-    let live = State::Live(generation(arena, index));
+    let now = generation(arena, index);
+    // Compared as far as a name of 32 bits goes.
+    if reserved_in.is_some_and(|then| then as u32 != now as u32) {
+        return Err(gone());
+    }
+    let live = State::Live(now);
     if !matches!(seen, State::Reserved(_)) || !record::change(arena, index, seen, live) {
         // The starter was faster, and has noted who we are.
         let at = arena.layout().process(index);
@@ -235,6 +261,28 @@ pub(crate) fn show_up(arena: &Arena, index: u32) -> Result<()> {
     }
     enter(arena, index);
     Ok(())
+}
+
+/// This process, a spare of the template, becomes the one that a record was reserved for, and wakes who asked for it.
+/// False if nobody asks any more.
+pub(crate) fn become_asked_for(arena: &Arena, index: u32, generation_asked: u64) -> bool {
+    let spare = arena.my_process();
+    let was = State::Live(generation(arena, spare));
+    let seen = record::state(arena, index);
+    let live = State::Live(generation_asked);
+    if generation(arena, index) != generation_asked
+        || !matches!(seen, State::Reserved(_))
+        || !record::change(arena, index, seen, live)
+    {
+        return false;
+    }
+    enter(arena, index);
+    arena.wake(arena.layout().process(index) + record::word::PID, u32::MAX);
+    // What it has from the template goes with it.
+    let _ = object::inherit_leases(arena, spare, index);
+    life::rename_process(arena, spare, index);
+    recover::recover_process(arena, spare, was);
+    true
 }
 
 fn enter(arena: &Arena, index: u32) {
@@ -319,7 +367,7 @@ pub(crate) fn parent_word(arena: &Arena, parent: u32) -> u64 {
 }
 
 /// Whether the process that reserved a record is gone.
-fn parent_is_gone(arena: &Arena, index: u32) -> bool {
+pub(crate) fn parent_is_gone(arena: &Arena, index: u32) -> bool {
     let word = arena.load(arena.layout().process(index) + record::word::PARENT);
     let Some(parent) = (word as u32)
         .checked_sub(1)
@@ -406,6 +454,47 @@ pub(crate) fn processes_of_pool(arena: &Arena, pool: object::Handle) -> Vec<(u32
             (works && pid != 0 && !process::is_gone(pid, start)).then_some((pid, index))
         })
         .collect()
+}
+
+/// A descriptor of the process that showed up under a record; `None` if it has ended and was waited for.
+pub fn pidfd(arena: &Arena, index: u32) -> rustix::io::Result<Option<OwnedFd>> {
+    let at = arena.layout().process(index);
+    let pid = arena.load(at + record::word::PID) as u32;
+    match process::pidfd(pid) {
+        // Since it was opened the pid is nobody else's: if it was before, the start time tells.
+        Ok(pidfd) if process::start_time(pid) == arena.load(at + record::word::START_TIME) => {
+            Ok(Some(pidfd))
+        }
+        Ok(_) | Err(Errno::SRCH) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// How a process ended whose pidfd says that it has: minus the signal that ended it. It is waited for
+/// if it is the caller's child; else it is what it said itself, what its own parent noted, or what the
+/// kernel still tells. `None` if nobody knows.
+pub fn exit_of(
+    arena: Option<&Arena>,
+    pidfd: BorrowedFd<'_>,
+    pid: u32,
+    index: u32,
+    generation: u64,
+) -> Option<i32> {
+    if let Ok(Some(code)) = process::reap(pidfd) {
+        return Some(code);
+    }
+    let noted = || arena.and_then(|arena| exit_code(arena, index, generation));
+    // Once more at the end: its parent may have noted it, and waited, just now.
+    noted()
+        .or_else(|| process::exit_of(pidfd, pid))
+        .or_else(noted)
+}
+
+/// Who asked the template for a process has learned how it ended, or does not care: its record may be given back, which
+/// nobody did before. To be called once.
+pub fn let_go(arena: &Arena, index: u32) {
+    arena.store(arena.layout().process(index) + record::word::NOTED, 1);
+    recover_if_gone(arena, index);
 }
 
 /// How often a record was taken: with the index it names one process.

@@ -25,9 +25,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--start-method",
-        choices=["fork", "spawn"],
+        choices=["fork", "spawn", "forkserver"],
         default="fork",
-        help="how processes come to be: fork copies this one, spawn runs Python anew",
+        help="how processes come to be: fork copies this one, spawn runs Python anew, forkserver "
+        "copies a template",
     )
     parser.add_argument(
         "--workers",

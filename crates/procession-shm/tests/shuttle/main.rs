@@ -73,8 +73,12 @@ mod condition;
 mod event;
 mod gate;
 mod heap;
+mod job;
 mod lock;
 mod object;
+mod pool;
+mod pool_state;
+mod pool_user;
 mod queue;
 mod queue_life;
 mod queue_user;
@@ -121,6 +125,7 @@ fn aim(fault: Option<Fault>, words: Range<Off>) -> Option<Fault> {
     fault.map(|fault| match fault {
         Fault::TornCas(_) => Fault::TornCas(words),
         Fault::LostStore(_) => Fault::LostStore(words),
+        Fault::OneMore(_) => Fault::OneMore(words),
         fault => fault,
     })
 }

@@ -15,6 +15,8 @@ pub enum Fault {
     TornCas(Range<Off>),
     /// A `store` to one of these words is forgotten.
     LostStore(Range<Off>),
+    /// A `store` to one of these words stores one more.
+    OneMore(Range<Off>),
     /// A wake of one wakes nobody.
     LostWakeOne,
     /// A wake of all wakes nobody.
@@ -45,8 +47,10 @@ impl<W: World> World for Broken<'_, W> {
         self.world.load(at)
     }
     fn store(&self, at: Off, value: u64) {
-        if !matches!(&self.fault, Fault::LostStore(words) if words.contains(&at)) {
-            self.world.store(at, value);
+        match &self.fault {
+            Fault::LostStore(words) if words.contains(&at) => {}
+            Fault::OneMore(words) if words.contains(&at) => self.world.store(at, value + 1),
+            _ => self.world.store(at, value),
         }
     }
     fn cas(&self, at: Off, old: u64, new: u64) -> Result<(), u64> {

@@ -7,7 +7,7 @@ use crate::sync::{AtomicU64, CHUNK, Condvar, Mutex, fence, peek, yield_now};
 use procession_shm::layout::{Layout, THREAD_BYTES, header};
 use procession_shm::slot::{self, State};
 use procession_shm::{Fate, Off, Owner, Wake, World, process, recover};
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::{self, AcqRel, Acquire, Relaxed, Release, SeqCst};
@@ -31,15 +31,43 @@ pub struct Shared {
 pub struct Handle {
     shared: Arc<Shared>,
     me: Owner,
+    process: u32,
     epoch: Cell<u64>,
     steps: Cell<u64>,
     end_at: Cell<u64>,
+    /// Its step is not the end: the handle goes on when it is told to.
+    stop: RefCell<Option<Arc<Stop>>>,
     ended: Cell<bool>,
     seen_sleeper: Cell<u64>,
 }
 
 /// What a handle unwinds with when it dies.
 struct Died;
+
+/// A stop that is no end.
+pub struct Stop {
+    stopped: AtomicU64,
+    goes_on: AtomicU64,
+}
+
+impl Stop {
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self {
+            stopped: AtomicU64::new(0),
+            goes_on: AtomicU64::new(0),
+        })
+    }
+
+    /// Whether the handle has come to its stop.
+    pub fn has_stopped(&self) -> bool {
+        self.stopped.load(Acquire) != 0
+    }
+
+    /// Lets the handle go on.
+    pub fn go_on(&self) {
+        self.goes_on.store(1, Release);
+    }
+}
 
 impl Shared {
     pub fn new(size: u64, slices: bool) -> Arc<Self> {
@@ -173,12 +201,22 @@ impl Handle {
                 slot: 0,
                 generation: 0,
             },
+            process: 0,
             epoch: Cell::new(0),
             steps: Cell::new(0),
             end_at: Cell::new(u64::MAX),
+            stop: RefCell::new(None),
             ended: Cell::new(false),
             seen_sleeper: Cell::new(0),
         }
+    }
+
+    /// Moves the handle, not used yet, to a process of its own; says which.
+    pub fn leave_home(&mut self) -> u32 {
+        self.process = process::reserve(self, self.me).expect("a record");
+        let at = self.shared.layout.thread(self.me.slot) + slot::word::PROCESS;
+        self.store(at, self.process as u64);
+        self.process
     }
 
     /// Runs `work`, which ends at the handle's n-th step from now. `None` if it ended so.
@@ -191,6 +229,12 @@ impl Handle {
             Err(payload) if payload.is::<Died>() => None,
             Err(payload) => resume_unwind(payload),
         }
+    }
+
+    /// From now on it stops before its n-th step, until it is told to go on.
+    pub fn stops_at(&self, n: u64, stop: &Arc<Stop>) {
+        self.end_at.set(self.steps.get() + n);
+        *self.stop.borrow_mut() = Some(stop.clone());
     }
 
     pub fn is_ended(&self) -> bool {
@@ -246,6 +290,13 @@ impl Handle {
         let n = self.steps.get() + 1;
         self.steps.set(n);
         if n == self.end_at.get() {
+            if let Some(stop) = self.stop.take() {
+                stop.stopped.store(1, Release);
+                while stop.goes_on.load(Acquire) == 0 {
+                    yield_now();
+                }
+                return true;
+            }
             self.ended.set(true);
             resume_unwind(Box::new(Died));
         }
@@ -331,7 +382,7 @@ impl World for Handle {
         self.me
     }
     fn my_process(&self) -> u32 {
-        0
+        self.process
     }
     fn fate(&self, owner: Owner) -> Fate {
         match slot::state(self.load(self.shared.layout.thread(owner.slot))) {

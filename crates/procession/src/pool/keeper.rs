@@ -29,7 +29,11 @@ pub struct Keeper {
     pool: RawPool,
     workers: Vec<Kept>,
     ready: u64,
+    /// Starts that failed since one got ready: all, and those that ended by themselves.
     failed: u64,
+    left: u64,
+    /// Those to be started in any case: the first ones, which the pool is made with.
+    first: u64,
 }
 
 impl Keeper {
@@ -52,11 +56,14 @@ impl Keeper {
             })
             .collect();
         let ready = pool.shm().ready(arena);
+        let first = if seen == 0 { pool.size() } else { 0 };
         Ok(Some(Self {
             pool,
             workers,
             ready,
             failed: 0,
+            left: 0,
+            first,
         }))
     }
 
@@ -74,7 +81,7 @@ impl Keeper {
                 }
                 State::Open if missing => return Ok(true),
                 State::Open => {}
-                State::Closed if missing && !self.pool.shm().is_idle(self.pool.arena()) => {
+                State::Closed if missing && (self.first > 0 || !self.is_idle()) => {
                     if self.keeps_failing(wanted as u64) {
                         self.pool.advance(State::Broken);
                         continue;
@@ -105,8 +112,13 @@ impl Keeper {
     }
 
     fn keeps_failing(&self, wanted: u64) -> bool {
-        let raised = self.pool.shm().error(self.pool.arena()).is_some();
-        self.failed >= if raised { RAISED } else { DIED + wanted }
+        // Who is killed has not raised it, whatever was raised earlier.
+        let raised = self.left >= RAISED && self.pool.shm().error(self.pool.arena()).is_some();
+        raised || self.failed >= DIED + wanted
+    }
+
+    fn is_idle(&self) -> bool {
+        self.pool.shm().is_idle(self.pool.arena())
     }
 
     /// A worker was started.
@@ -119,6 +131,7 @@ impl Keeper {
             program::set_pid(self.pool.arena(), record, pid);
         }
         self.workers.push(Kept { pidfd, pid, record });
+        self.first = self.first.saturating_sub(1);
         Ok(())
     }
 
@@ -136,10 +149,14 @@ impl Keeper {
         let arena = self.pool.arena();
         let none = crate::time::timespec(0);
         let before = self.workers.len();
-        let mut failed = 0;
+        let (mut failed, mut left) = (0, 0);
         self.workers.retain(|kept| {
             if !sys::wait_ended(kept.pidfd.as_fd(), Some(none)).unwrap_or(false) {
                 return true;
+            }
+            // Before it is reaped: who finds its record then, and it no more, knows how it ended.
+            if let Some(record) = kept.record {
+                program::note_exit(arena, record);
             }
             // An adopted one is reaped elsewhere; what it did is known all the same.
             let code = sys::peek(kept.pidfd.as_fd()).ok().flatten();
@@ -150,6 +167,9 @@ impl Keeper {
             let _ = sys::reap(kept.pidfd.as_fd());
             if code != Some(0) {
                 failed += 1;
+            }
+            if code.is_some_and(|code| code > 0) {
+                left += 1;
             }
             if let Some(record) = kept.record {
                 program::recover_if_gone(arena, record);
@@ -164,8 +184,9 @@ impl Keeper {
         let ready = self.pool.shm().ready(arena);
         if ready == self.ready {
             self.failed += failed;
+            self.left += left;
         } else {
-            (self.ready, self.failed) = (ready, 0);
+            (self.ready, self.failed, self.left) = (ready, 0, 0);
         }
     }
 }

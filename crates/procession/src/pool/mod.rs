@@ -33,7 +33,7 @@ use crate::program;
 use crate::queue::Draft;
 use crate::sys::process as sys;
 use crate::time;
-use procession_shm::job::Lent;
+use procession_shm::job::{Lent, is_running};
 use procession_shm::pool as shm;
 use procession_shm::{Fate, Owner, World, object, slot};
 use rustix::event::{PollFd, PollFlags, poll};
@@ -199,7 +199,8 @@ impl RawPool {
             let at = arena.layout().thread(index);
             slot::state(arena.load(at + slot::word::STATE)).1 == slot::State::Live
                 && arena.load(at + slot::word::PROCESS) == process as u64
-                && arena.load(at + slot::word::RUNS) != 0
+                // Who has settled his element only has to be told that there is no other.
+                && is_running(arena, index)
         })
     }
 }

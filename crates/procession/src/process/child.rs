@@ -133,7 +133,7 @@ fn run(arena: RawFd, root: RawFd, record: u32, mail: RawFd) -> i32 {
         let _ = rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::CLOEXEC);
     }
     let started = mail.receive().and_then(|request| {
-        Arena::attach(arena, root, record)?;
+        Arena::attach(arena, root, record, None)?;
         if let Some(cpus) = &request.affinity {
             cpu::set_affinity(0, cpus)?;
         }

@@ -4,6 +4,7 @@ mod child;
 pub(crate) mod panics;
 mod start;
 mod status;
+mod surroundings;
 pub(crate) mod token;
 
 pub use child::{Current, Parent, current_process, init, parent_process};
@@ -11,4 +12,6 @@ pub(crate) use child::{check_initialized, set_worker_name};
 pub(crate) use start::write_name;
 pub use start::{Builder, Child, Process, active_children};
 pub use status::{ExitStatus, Joined};
+pub(crate) use surroundings::block_signals;
+pub use surroundings::{Descriptors, Surroundings};
 pub use token::Initialized;

@@ -262,12 +262,9 @@ impl<R> Process<R> {
 
     fn reap(&self) -> ExitStatus {
         let arena = Arena::existing().expect("a process was started through the arena");
-        let status = match sys::reap(self.pidfd.as_fd()) {
-            Ok(Some(code)) => ExitStatus::from_raw(code),
-            // Somebody else waited for it: what it said itself.
-            _ => program::exit_code(arena, self.record, self.generation)
-                .map_or(ExitStatus::unknown(), ExitStatus::from_raw),
-        };
+        let pidfd = self.pidfd.as_fd();
+        let status = program::exit_of(Some(arena), pidfd, self.pid, self.record, self.generation)
+            .map_or(ExitStatus::unknown(), ExitStatus::from_raw);
         program::recover_if_gone(arena, self.record);
         status
     }

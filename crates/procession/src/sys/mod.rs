@@ -1,8 +1,9 @@
 //! All that is particular to Linux: the memory of the arena, futexes, life words, processes.
 //!
-//! A port to another system is another set of these four modules.
+//! A port to another system is another set of these modules.
 
 pub mod futex;
 pub mod life_word;
 pub mod memory;
+pub mod message;
 pub mod process;

@@ -5,6 +5,7 @@ use rustix::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::{self, Errno};
 use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions};
+use std::ffi::{CStr, CString};
 use std::io::Read;
 
 /// The process id of the calling process.
@@ -56,12 +57,15 @@ fn stat(path: &str) -> Option<Stat> {
 
 /// The exit code, or minus the signal, of a process that is ending or waits to be reaped.
 pub fn ending_code(pid: u32, start: u64) -> Option<i32> {
-    let stat = stat(&format!("/proc/{pid}"))?;
+    use std::os::unix::fs::MetadataExt;
+    let path = format!("/proc/{pid}");
+    let stat = stat(&path)?;
     let meant = start == 0 || stat.start == start;
-    (meant && stat.ending).then(|| match stat.status & 0x7f {
-        0 => stat.status >> 8 & 0xff,
-        signal => -signal,
-    })
+    // Who may not look into the process reads 0.
+    let me = rustix::process::geteuid().as_raw();
+    let mine = || std::fs::metadata(&path).is_ok_and(|of| of.uid() == me);
+    let told = stat.status != 0 || me == 0 || mine();
+    (meant && stat.ending && told).then(|| exit_code(stat.status))
 }
 
 /// Whether a task comes back from the kernel no more: it ends, or SIGKILL is on its way to it.
@@ -128,6 +132,11 @@ fn status(pidfd: BorrowedFd<'_>, options: WaitIdOptions) -> io::Result<Option<i3
         .or_else(|| status.terminating_signal().map(|signal| -signal)))
 }
 
+/// In place of the pidfd of a process that is gone: a pipe without a writer.
+pub fn ended() -> io::Result<OwnedFd> {
+    rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map(|(read, _)| read)
+}
+
 /// Ends and reaps a child that was started and can't be kept: there is no descriptor for it.
 pub fn discard(pid: u32) {
     if let Some(pid) = Pid::from_raw(pid as i32) {
@@ -139,7 +148,10 @@ pub fn discard(pid: u32) {
 
 /// The pipe by which the program ends with its root: (read end, write end).
 pub fn root_pipe() -> io::Result<(OwnedFd, OwnedFd)> {
-    rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
+    let pipe = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+    // A child that has changed its user has children too, who open the pipe anew.
+    let _ = rustix::fs::fchmod(&pipe.0, Mode::from_raw_mode(0o644));
+    Ok(pipe)
 }
 
 /// Makes the kernel kill this process when the last writer of the root's pipe is gone. Returns
@@ -262,4 +274,244 @@ pub fn restore(mask: &Mask) {
 
 fn last_error() -> Errno {
     Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO)
+}
+
+/// The exit code in a status of wait(2): minus the signal that ended the process, if one did.
+pub fn exit_code(status: i32) -> i32 {
+    match status & 0x7f {
+        0 => status >> 8 & 0xff,
+        signal => -signal,
+    }
+}
+
+/// The exit code of a process that has ended and that somebody else waits for, or has waited for, as far
+/// as the kernel tells it: after the wait from Linux 6.15 on, before it always.
+pub fn exit_of(pidfd: BorrowedFd<'_>, pid: u32) -> Option<i32> {
+    exit_after_wait(pidfd).or_else(|| ending_code(pid, 0))
+}
+
+fn exit_after_wait(pidfd: BorrowedFd<'_>) -> Option<i32> {
+    // PIDFD_GET_INFO and PIDFD_INFO_EXIT of linux/pidfd.h, with the struct of its first version.
+    const GET_INFO: u32 = 0xc040_ff0b;
+    const EXIT: u64 = 1 << 3;
+    let mut info = [0_u64; 8];
+    info[0] = EXIT;
+    // SAFETY: the kernel writes the 64 bytes that the request's number says.
+    let done = unsafe { libc::ioctl(pidfd.as_raw_fd(), GET_INFO as _, info.as_mut_ptr()) };
+    (done == 0 && info[0] & EXIT != 0).then(|| exit_code((info[7] >> 32) as i32))
+}
+
+/// Waits, without taking it away, for a child that has ended: its pid and exit code; `None` if none has.
+pub fn ended_child() -> Option<(u32, i32)> {
+    let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+    // SAFETY: the struct is plain data that the kernel fills in; its fields are read as waitid(2) says.
+    unsafe {
+        let mut info: libc::siginfo_t = std::mem::zeroed();
+        if libc::waitid(libc::P_ALL, 0, &raw mut info, options) != 0 || info.si_pid() == 0 {
+            return None;
+        }
+        let code = match info.si_code {
+            libc::CLD_EXITED => info.si_status(),
+            _ => -info.si_status(),
+        };
+        Some((info.si_pid() as u32, code))
+    }
+}
+
+/// Takes away a child that has ended.
+pub fn take_away(pid: u32) {
+    if let Some(pid) = Pid::from_raw(pid as i32) {
+        let wait = || rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::NOHANG);
+        while matches!(wait(), Err(Errno::INTR)) {}
+    }
+}
+
+/// What a started program's own start needs, between two processes that share memory.
+struct Launch {
+    path: *const libc::c_char,
+    argv: *const *const libc::c_char,
+    keep: *const [RawFd],
+    mask: libc::sigset_t,
+    stack: *mut libc::c_void,
+    pid: i32,
+    error: i32,
+}
+
+const STACK: usize = 64 << 10;
+
+/// Runs a program that is nobody's child: its parent, a process between, ends at once and is waited for
+/// here, so that no `wait` of the caller meets either. Of the descriptors from 3 on it gets those of `keep`.
+/// It starts with no signal ignored, and those blocked that a terminal sends. Says its pid.
+///
+/// Both processes share the caller's memory until the program runs (vfork(2)), so this costs the same
+/// however large the caller is; in between they make system calls only.
+pub fn run_detached(path: &CStr, argv: &[CString], keep: &[RawFd]) -> io::Result<u32> {
+    let mut pointers: Vec<*const libc::c_char> = argv.iter().map(|word| word.as_ptr()).collect();
+    pointers.push(std::ptr::null());
+    let mut stacks = vec![0_u8; 2 * STACK];
+    // Stacks grow downwards, from addresses that are multiples of 16.
+    let top = |of: usize, base: *mut u8| base.wrapping_add(of * STACK).map_addr(|at| at & !15);
+    let base = stacks.as_mut_ptr();
+    // SAFETY: the sets are initialised before they are read; the launch and the stacks live until both
+    // processes have ended or run the program, which CLONE_VFORK waits for. The signals are blocked meanwhile,
+    // so no handler of the caller runs in a process that shares its memory.
+    unsafe {
+        let mut launch = Launch {
+            path: path.as_ptr(),
+            argv: pointers.as_ptr(),
+            keep,
+            mask: std::mem::zeroed(),
+            stack: top(2, base).cast(),
+            pid: 0,
+            error: 0,
+        };
+        libc::sigemptyset(&raw mut launch.mask);
+        for signal in [libc::SIGINT, libc::SIGQUIT, libc::SIGHUP, libc::SIGTSTP] {
+            libc::sigaddset(&raw mut launch.mask, signal);
+        }
+        let mut all: libc::sigset_t = std::mem::zeroed();
+        let mut before: libc::sigset_t = std::mem::zeroed();
+        libc::sigfillset(&raw mut all);
+        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, &raw mut before);
+        // No signal at its end, and so no `wait` but ours sees it.
+        let flags = libc::CLONE_VM | libc::CLONE_VFORK;
+        let between = libc::clone(
+            start_launched,
+            top(1, base).cast(),
+            flags,
+            (&raw mut launch).cast(),
+        );
+        let mut error = if between < 0 {
+            *libc::__errno_location()
+        } else {
+            0
+        };
+        if between > 0 {
+            let mut status = 0;
+            while libc::waitpid(between, &raw mut status, libc::__WALL) < 0
+                && *libc::__errno_location() == libc::EINTR
+            {}
+        }
+        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const before, std::ptr::null_mut());
+        if error == 0 {
+            error = (&raw const launch.error).read_volatile();
+        }
+        if error != 0 {
+            return Err(Errno::from_raw_os_error(error));
+        }
+        Ok((&raw const launch.pid).read_volatile() as u32)
+    }
+}
+
+/// The process between: starts the one that runs the program.
+extern "C" fn start_launched(launch: *mut libc::c_void) -> libc::c_int {
+    let launch: *mut Launch = launch.cast();
+    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
+    // SAFETY: the launch outlives this process, and nobody else touches it now.
+    unsafe {
+        let pid = libc::clone(run_launched, (*launch).stack, flags, launch.cast());
+        if pid < 0 {
+            (*launch).error = *libc::__errno_location();
+        } else {
+            (*launch).pid = pid;
+        }
+    }
+    0
+}
+
+/// Runs the program. Only system calls: others share this memory.
+extern "C" fn run_launched(launch: *mut libc::c_void) -> libc::c_int {
+    let launch: *mut Launch = launch.cast();
+    // SAFETY: as above; `execve` gets null-terminated arrays that live until the program runs.
+    unsafe {
+        for signal in 1..=64 {
+            let mut action: libc::sigaction = std::mem::zeroed();
+            if libc::sigaction(signal, std::ptr::null(), &raw mut action) == 0
+                && action.sa_sigaction == libc::SIG_IGN
+            {
+                action.sa_sigaction = libc::SIG_DFL;
+                libc::sigaction(signal, &raw const action, std::ptr::null_mut());
+            }
+        }
+        libc::sigprocmask(
+            libc::SIG_SETMASK,
+            &raw const (*launch).mask,
+            std::ptr::null_mut(),
+        );
+        let on_exec = libc::CLOSE_RANGE_CLOEXEC;
+        if libc::syscall(libc::SYS_close_range, 3, u32::MAX, on_exec) != 0 {
+            // Before Linux 5.11.
+            let most = libc::sysconf(libc::_SC_OPEN_MAX).clamp(256, 1 << 16) as RawFd;
+            for fd in 3..most {
+                libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC);
+            }
+        }
+        for &fd in &*(*launch).keep {
+            libc::fcntl(fd, libc::F_SETFD, 0);
+        }
+        libc::execve((*launch).path, (*launch).argv, environ);
+        (*launch).error = *libc::__errno_location();
+    }
+    127
+}
+
+unsafe extern "C" {
+    static environ: *const *const libc::c_char;
+}
+
+/// The umask of this process, without setting it for a moment where /proc tells it.
+pub fn umask() -> u32 {
+    let told = || {
+        let status = read_proc("/proc/thread-self/status")?;
+        let umask = status
+            .lines()
+            .find_map(|line| line.strip_prefix("Umask:"))?;
+        u32::from_str_radix(umask.trim(), 8).ok()
+    };
+    told().unwrap_or_else(|| {
+        let umask = rustix::process::umask(Mode::empty());
+        rustix::process::umask(umask);
+        umask.as_raw_mode()
+    })
+}
+
+/// What the kernel lets the calling thread do and be seen by, as one number: users and groups,
+/// session, capabilities, filters of system calls, root directory, namespaces. A process that is forked
+/// from another may stand in for its child only if these are equal.
+pub fn standing() -> u64 {
+    use std::hash::{DefaultHasher, Hash, Hasher};
+    use std::os::unix::fs::MetadataExt;
+    const LINES: [&str; 7] = [
+        "Uid:",
+        "Gid:",
+        "Groups:",
+        "NSsid:",
+        "Cap",
+        "NoNewPrivs:",
+        "Seccomp",
+    ];
+    // The same for equal input in every process: its keys are constants.
+    let mut hasher = DefaultHasher::new();
+    // Whole: a user may be in a thousand groups.
+    let status = std::fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
+    for line in status.lines() {
+        if LINES.iter().any(|start| line.starts_with(start)) {
+            line.hash(&mut hasher);
+        }
+    }
+    let root = std::fs::metadata("/").ok();
+    root.map(|root| (root.dev(), root.ino())).hash(&mut hasher);
+    for name in ["mnt", "net", "user", "pid_for_children", "ipc", "uts"] {
+        let space = std::fs::read_link(format!("/proc/thread-self/ns/{name}"));
+        space.ok().hash(&mut hasher);
+    }
+    // Where /proc tells nothing.
+    // SAFETY: calls that give numbers.
+    unsafe { (libc::geteuid(), libc::getegid(), libc::getsid(0)) }.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// Whether the real ids of this process are these.
+pub fn has_real_ids(user: u32, group: u32) -> bool {
+    rustix::process::getuid().as_raw() == user && rustix::process::getgid().as_raw() == group
 }

@@ -1,0 +1,217 @@
+"""The template: imports the main module once, then forks the processes that are asked for."""
+
+import atexit
+import contextlib
+import os
+import pickle
+import signal
+import stat
+import sys
+import warnings
+from importlib import import_module
+from multiprocessing import process, resource_tracker, util
+from typing import Any, NoReturn, Optional
+
+from . import _procession
+from .popen_spawn import prepare
+
+# The descriptors that came with this process's own request, as DupFd finds them.
+received: list[int] = []
+
+# Devices that a child may have of its parent's.
+_HARMLESS = {"/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty"}
+
+
+def template_main(
+    arena: int,
+    root: int,
+    record: int,
+    generation: int,
+    mail: int,
+    send: int,
+    receive: int,
+    standing: int,
+) -> NoReturn:
+    """Serves as the template. All arguments are what only a starter of ours can give."""
+    try:
+        _procession.attach(arena, root, record, generation)
+        _procession.adopt_ends(send, receive, standing)
+        with os.fdopen(mail, "rb") as file:
+            preparation, preload = pickle.load(file)
+        before = _descriptors()
+        why = _import(preparation, preload) or _culprit(before)
+        template = _procession.Template()
+    except Exception:
+        # Whoever needs a template starts another.
+        os._exit(1)
+    if why is not None:
+        template.unfit(why)
+        _leave(0)
+    _detach()
+    template.ready()
+    # A library's handler or none at all would keep the ends of children from being seen.
+    on_child = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    with warnings.catch_warnings():
+        # Threads that end around a fork have been looked at.
+        warnings.simplefilter("ignore")
+        while template.wait():
+            try:
+                taken = template.fork()
+            except BaseException:
+                _leave(1)
+            if taken is not None:
+                break
+        else:
+            _leave(0)
+    _run(template, taken, on_child)
+
+
+def _leave(code: int) -> NoReturn:
+    _procession.end_process(code)
+    os._exit(code)
+
+
+def _import(preparation: dict[str, Any], preload: list[str]) -> Optional[str]:
+    """Imports main and what else is wanted; says why main can't be, if so."""
+    current = process.current_process()
+    current._inheriting = True  # type: ignore[attr-defined]
+    try:
+        prepare(preparation)
+    except BaseException as error:  # a child that runs main itself reports it
+        return f"the main module could not be imported: {type(error).__name__}: {error}"
+    finally:
+        del current._inheriting  # type: ignore[attr-defined]
+    for name in preload:
+        with contextlib.suppress(ImportError):
+            import_module(name)
+    return None
+
+
+def _culprit(before: dict[int, str]) -> Optional[str]:
+    """What the imports left that a forked child can't have, if anything."""
+    names = _threads()
+    if names:
+        # Some libraries end their threads around a fork, and start others when they need them.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            pid = os.fork()
+        if not pid:
+            os._exit(0)
+        os.waitpid(pid, 0)
+        names = _threads()
+    if names:
+        return f"an import started a thread ({', '.join(names)})"
+    for number, name in sorted(_descriptors().items() - before.items()):
+        mode = os.fstat(number).st_mode
+        if stat.S_ISSOCK(mode):
+            return f"an import opened a socket (descriptor {number}, {name})"
+        device = stat.S_ISCHR(mode) or stat.S_ISBLK(mode)
+        if device and name not in _HARMLESS and not name.startswith("/dev/pts/"):
+            return f"an import opened a device (descriptor {number}, {name})"
+    return None
+
+
+def _descriptors() -> dict[int, str]:
+    """The open descriptors, and what each is of."""
+    found = {}
+    for number in os.listdir("/proc/self/fd"):
+        try:
+            found[int(number)] = os.readlink(f"/proc/self/fd/{number}")
+        except OSError:  # it was for the listing
+            continue
+    return found
+
+
+def _threads() -> list[str]:
+    """The names of this process's threads but the first: Python's, or else the kernel's."""
+    threading = sys.modules.get("threading")
+    known = {t.native_id: t.name for t in threading.enumerate()} if threading else {}
+    names = []
+    for task in os.listdir("/proc/self/task"):
+        if int(task) != os.getpid():
+            try:
+                with open(f"/proc/self/task/{task}/comm", encoding="utf-8") as file:
+                    names.append(known.get(int(task)) or file.read().strip())
+            except OSError:  # it has just ended
+                continue
+    return names
+
+
+def _detach() -> None:
+    """Holds on to nothing of its starter's: streams and directory come with each request."""
+    util._flush_std_streams()  # type: ignore[attr-defined]
+    null = os.open(os.devnull, os.O_RDWR)
+    for number in range(3):
+        os.dup2(null, number)
+    os.close(null)
+    os.chdir("/")
+
+
+def _run(template: "_procession.Template", taken: "_procession.Taken", on_child: Any) -> NoReturn:
+    """What was a spare runs the process that was asked for, and never returns."""
+    code = 1
+    try:
+        for number in template.descriptors():
+            os.close(number)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL if on_child is None else on_child)
+        # What was registered when main was imported is for the template; what is registered from
+        # here on is the child's.
+        atexit._clear()
+        try:
+            code = _serve(taken)
+        finally:
+            atexit._run_exitfuncs()
+            util._flush_std_streams()  # type: ignore[attr-defined]
+    except SystemExit as error:  # main was imported here, and left
+        code = error.code if isinstance(error.code, int) else int(error.code is not None)
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+    finally:
+        _procession.end_process(code)
+        os._exit(code & 0xFF)
+
+
+def _serve(taken: "_procession.Taken") -> int:
+    mail, parent = taken.mail()
+    current = process.current_process()
+    with os.fdopen(mail, "rb") as file:
+        surroundings, handles, has_tracker = pickle.load(file)
+        environ, ignored, rest = taken.enter(surroundings)
+        _take_over(dict(environ), ignored)
+        if has_tracker:
+            tracker: Any = resource_tracker._resource_tracker
+            tracker._fd, tracker._pid = rest.pop(0), None
+        received[:] = rest
+        current._inheriting = True  # type: ignore[attr-defined]
+        try:
+            preparation = pickle.load(file)
+            preparation.pop("dir", None)  # it is there already
+            prepare(preparation)
+            child = pickle.load(file)
+        finally:
+            del current._inheriting  # type: ignore[attr-defined]
+    _procession.arrived(handles)
+    received.clear()
+    if "numpy.random" in sys.modules:
+        # Python's own generator is seeded anew by the fork.
+        sys.modules["numpy.random"].seed()
+    code: int = child._bootstrap(parent)
+    return code
+
+
+def _take_over(environ: dict[bytes, bytes], ignored: list[int]) -> None:
+    """Tells the interpreter what has changed around it."""
+    for name in set(os.environb) - set(environ):
+        del os.environb[name]
+    for name, value in environ.items():
+        if os.environb.get(name) != value:
+            os.environb[name] = value
+    usual = signal.SIG_DFL, signal.default_int_handler
+    for number in ignored:
+        if signal.getsignal(number) in usual:
+            signal.signal(number, signal.SIG_IGN)
+    for stream in sys.__stdout__, sys.__stderr__:
+        # Their buffers were chosen for the streams of the template.
+        if stream is not None and hasattr(stream, "reconfigure"):
+            at_once = stream is sys.__stderr__ or os.isatty(stream.fileno())
+            stream.reconfigure(line_buffering=at_once)
