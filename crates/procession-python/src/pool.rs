@@ -8,7 +8,7 @@ use crate::rebuild::{self, delivered_or};
 use crate::worker::Keeper;
 use procession::Error;
 use procession::pool::call::Writer;
-use procession::pool::{Followers, Found, Outcome, RawJob, RawPool, State};
+use procession::pool::{Followers, Found, Outcome, RawJob, RawPool, Round, State};
 use procession::shm::object::Handle;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -209,20 +209,21 @@ impl PoolJob {
         look_after: &Bound<'_, PyAny>,
     ) -> PyResult<bool> {
         let until = deadline(timeout.as_ref())?;
-        let mut looked = false;
+        // Begun here, not in the call that is made anew after each signal.
+        let mut round = Round::first();
         loop {
             // Nothing to wait for needs no release of the interpreter.
             let found = if self.is_settled(index) {
                 Found::Settled
             } else {
-                released(py, || self.job.wait(index, until, looked))?
+                released(py, || self.job.wait(index, until, round))?
             };
             match found {
                 Found::Settled | Found::Over => return Ok(true),
                 Found::TimedOut => return Ok(false),
                 Found::Abandoned => {
                     look_after.call0()?;
-                    looked = true;
+                    round = Round::looked();
                 }
             }
         }

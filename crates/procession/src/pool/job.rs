@@ -10,6 +10,31 @@ use procession_shm::job::{self, Job, Lent, Outcome, Waited};
 use procession_shm::object::Kind;
 use procession_shm::pool::NotSubmitted;
 
+/// A round of waiting: who waits for long looks after the pool between two.
+#[derive(Clone, Copy, Debug)]
+pub struct Round {
+    looked: bool,
+    end: Option<u64>,
+}
+
+impl Round {
+    /// The first round of a wait, in which nobody has looked after the pool yet.
+    pub fn first() -> Self {
+        Self {
+            looked: false,
+            end: time::deadline(Some(super::LOOK_AFTER)),
+        }
+    }
+
+    /// A round after the caller has looked after the pool.
+    pub fn looked() -> Self {
+        Self {
+            looked: true,
+            ..Self::first()
+        }
+    }
+}
+
 /// What a wait for elements found.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Found {
@@ -94,10 +119,10 @@ impl RawJob {
     /// Waits for an element, or for all if `index` is `None`, until `until`. Waiting for all it sleeps on the last one that
     /// is not settled, so it is woken a few times at most.
     ///
-    /// [`Found::Abandoned`] tells the caller to look after the pool, and to wait again with `looked`; it is told again
-    /// after 50 ms if the pool has no keeper still.
-    pub fn wait(&self, index: Option<u64>, until: Option<u64>, looked: bool) -> Result<Found> {
-        let found = self.wait_while_kept(index, until, looked)?;
+    /// [`Found::Abandoned`] tells the caller to look after the pool, and to wait again with a `round` begun anew; it is
+    /// told again after 50 ms if the pool has no keeper still.
+    pub fn wait(&self, index: Option<u64>, until: Option<u64>, round: Round) -> Result<Found> {
+        let found = self.wait_while_kept(index, until, round)?;
         Ok(match found {
             Waited::Settled => Found::Settled,
             Waited::Over if self.pool.state() >= super::State::Ended => Found::Over,
@@ -110,14 +135,13 @@ impl RawJob {
         &self,
         index: Option<u64>,
         until: Option<u64>,
-        looked: bool,
+        round: Round,
     ) -> Result<Waited> {
         let gone = self.pool.is_abandoned();
-        if self.pool.has_keeper() && !(gone && looked) {
+        if self.pool.has_keeper() && !(gone && round.looked) {
             return self.wait_unless(index, until, &|| self.pool.is_over());
         }
-        let slice = time::deadline(Some(super::LOOK_AFTER));
-        let end = [until, slice].into_iter().flatten().min();
+        let end = [until, round.end].into_iter().flatten().min();
         self.wait_unless(index, end, &|| self.pool.state() >= super::State::Ended)
     }
 

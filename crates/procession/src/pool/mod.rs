@@ -17,7 +17,7 @@ mod worker;
 pub use self::builder::Builder;
 pub use self::follow::Followers;
 pub use self::imap::{Imap, ImapUnordered};
-pub use self::job::{Found, INLINE, RawJob};
+pub use self::job::{Found, INLINE, RawJob, Round};
 pub use self::keeper::Keeper;
 pub use self::task::Task;
 pub use self::typed::Pool;

@@ -4,7 +4,7 @@ use super::call::Writer;
 use super::callbacks::Callbacks;
 use super::plan::Plan;
 use super::serve::{self, CALL, FAILED};
-use super::{Found, LOOK_AFTER, RawJob, RawPool, State, not_open};
+use super::{Found, LOOK_AFTER, RawJob, RawPool, Round, State, not_open};
 use crate::carrier;
 use crate::error::{Error, Kind, Result};
 use crate::lock::retry;
@@ -112,14 +112,14 @@ impl Shared {
 
     /// Waits for an element of a job, for all if `index` is `None`; false if the time is over. True as well if the pool ended first.
     pub fn wait(&self, job: &RawJob, index: Option<u64>, until: Option<u64>) -> Result<bool> {
-        let mut looked = false;
+        let mut round = Round::first();
         loop {
-            match retry(|| job.wait(index, until, looked))? {
+            match retry(|| job.wait(index, until, round))? {
                 Found::Settled | Found::Over => return Ok(true),
                 Found::TimedOut => return Ok(false),
                 Found::Abandoned => {
                     self.look_after()?;
-                    looked = true;
+                    round = Round::looked();
                 }
             }
         }
