@@ -197,8 +197,9 @@ pub(crate) fn see_off(arena: &Arena, slot: u32) -> bool {
     let seen = arena.load(at + slot::word::STATE);
     let process = arena.load(at + slot::word::PROCESS) as u32;
     let (generation, state) = slot::state(seen);
-    let died = LifeWord::says_died(arena.life(slot).word().load(Ordering::Acquire));
-    if state != State::Ended || !died {
+    // Who wanted the slot, and found it not ready to be taken, has given the word back without the kernel's mark.
+    let gone = LifeWord::is_nobodys(arena.life(slot).word().load(Ordering::Acquire));
+    if state != State::Ended || !gone {
         return false;
     }
     // Its process exited while the thread was amid an operation.
@@ -299,16 +300,19 @@ pub(crate) fn look_round(arena: &Arena) {
     }
 }
 
-/// Whether any thread of a process has a slot that it did not leave.
+/// Whether any thread of a process has a slot that it did not leave, or left with something to be settled.
 pub(crate) fn has_threads(arena: &Arena, process: u32) -> bool {
     let high = arena
         .load(header::THREADS_HIGH)
         .min(arena.layout().thread_count) as u32;
     (0..high).any(|slot| {
         let at = arena.layout().thread(slot);
-        let state = slot::state(arena.load(at + slot::word::STATE)).1;
-        matches!(state, State::Live | State::Killed)
-            && arena.load(at + slot::word::PROCESS) == process as u64
+        let left = match slot::state(arena.load(at + slot::word::STATE)).1 {
+            State::Live | State::Killed => false,
+            State::Ended => !recover::is_needed(arena, slot),
+            State::Vacant => true,
+        };
+        !left && arena.load(at + slot::word::PROCESS) == process as u64
     })
 }
 

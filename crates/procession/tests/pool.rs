@@ -659,6 +659,13 @@ fn worker_that_exits() -> Outcome {
     assert!(text.contains("exit code 42"), "{text}");
     assert!(error.pid().is_some());
     assert_eq!(pool.map(square, 0..3)?, [0, 1, 4]);
+    // Whoever comes next may want its place among the threads before anybody has seen that it ended.
+    for code in 1..20 {
+        let task = pool.apply_async(|code: i32| -> u32 { std::process::exit(code) }, code)?;
+        let error = task.get_timeout(LONG).expect_err("it exits");
+        let ending = format!("exit code {code}");
+        assert!(error.to_string().ends_with(&ending), "{error}");
+    }
     let error = pool.apply(die, ());
     let error: Error = error.expect_err("it aborts");
     assert!(error.to_string().contains("signal 6"), "{error}");

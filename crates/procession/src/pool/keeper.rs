@@ -154,15 +154,13 @@ impl Keeper {
             if !sys::wait_ended(kept.pidfd.as_fd(), Some(none)).unwrap_or(false) {
                 return true;
             }
-            // Before it is reaped: who finds its record then, and it no more, knows how it ended.
-            if let Some(record) = kept.record {
-                program::note_exit(arena, record);
-            }
             // An adopted one is reaped elsewhere; what it did is known all the same.
-            let code = sys::reap(kept.pidfd.as_fd()).ok().flatten();
+            let code = sys::peek(kept.pidfd.as_fd()).ok().flatten();
+            // Before it is reaped: who finds its record then, and it no more, knows how it ended.
             if let (Some(record), Some(code)) = (kept.record, code) {
                 program::note_exit_code(arena, record, kept.pid, code);
             }
+            let _ = sys::reap(kept.pidfd.as_fd());
             if code != Some(0) {
                 failed += 1;
             }

@@ -57,6 +57,11 @@ impl LifeWord {
         value & OWNER_DIED != 0
     }
 
+    /// Whether a value of the word says that nobody has it: its owner is dead, or was when somebody took it and gave it back.
+    pub fn is_nobodys(value: u32) -> bool {
+        value & !(WAITERS | OWNER_DIED) == 0
+    }
+
     /// Takes the word if nobody alive has it.
     pub fn try_take(self) -> Taken {
         self.prepare();

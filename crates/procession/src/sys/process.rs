@@ -114,7 +114,16 @@ pub fn wait_ended(pidfd: BorrowedFd<'_>, timeout: Option<Timespec>) -> io::Resul
 /// How a child of ours ended: exit code, or minus the signal. `None` while it runs; `ECHILD` if
 /// somebody else has waited for it.
 pub fn reap(pidfd: BorrowedFd<'_>) -> io::Result<Option<i32>> {
-    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+    status(pidfd, WaitIdOptions::empty())
+}
+
+/// As [`reap`], but leaves it to be reaped: until then the kernel tells others too.
+pub fn peek(pidfd: BorrowedFd<'_>) -> io::Result<Option<i32>> {
+    status(pidfd, WaitIdOptions::NOWAIT)
+}
+
+fn status(pidfd: BorrowedFd<'_>, options: WaitIdOptions) -> io::Result<Option<i32>> {
+    let options = options | WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
     let Some(status) = rustix::process::waitid(WaitId::PidFd(pidfd), options)? else {
         return Ok(None);
     };
