@@ -9,8 +9,9 @@ from under_test import HERE, REPOSITORY
 pytestmark = pytest.mark.timeout(60)
 
 TABLE = REPOSITORY / "docs" / "lecture-table.md"
+STATEMENTS = REPOSITORY / "docs" / "lecture-statements.md"
 ARCHITECTURE = REPOSITORY / "ARCHITECTURE.md"
-RUST_TESTS = "crates/procession/tests/lecture.rs"
+RUST_TESTS = ("crates/procession/tests/lecture.rs", "crates/procession/tests/pool.rs")
 
 # What the lecture speaks of, as the first column of the table has it.
 ROWS = [
@@ -33,6 +34,10 @@ ROWS = [
     "Barrier",
     "Mutex",
     "Queue",
+    "a pool of N workers",
+    "map",
+    "apply_async",
+    "the rest of a pool's words",
     "CPU-bound work on all cores",
 ]
 
@@ -106,12 +111,27 @@ def test_each_python_test_of_the_table_exists(file, name):
 
 def test_each_rust_test_of_the_table_exists():
     text = TABLE.read_text(encoding="utf-8")
-    names = re.findall(rf"`{re.escape(RUST_TESTS)}: (\w+)`", text)
-    assert len(names) >= len(ROWS)
-    source = (REPOSITORY / RUST_TESTS).read_text(encoding="utf-8")
-    # With a harness of its own, a test is a function in a list, by its name there.
-    missing = [name for name in names if not re.search(rf'(fn {name}\b|"{name}")', source)]
-    assert not missing
+    found = 0
+    for path in RUST_TESTS:
+        names = re.findall(rf"`{re.escape(path)}: (\w+)`", text)
+        source = (REPOSITORY / path).read_text(encoding="utf-8")
+        # With a harness of its own, a test is a function in a list, by its name there.
+        assert not [name for name in names if f'"{name}"' not in source]
+        found += len(names)
+    assert found >= len(ROWS)
+
+
+def test_each_statement_of_the_lecture_has_its_tests():
+    table = rows(STATEMENTS.read_text(encoding="utf-8"))
+    assert [row[0] for row in table] == [str(number) for number in range(1, 39)]
+    rust = REPOSITORY / "crates" / "procession" / "tests"
+    for _, says, python, in_rust in table:
+        file, name = python.strip("`").split("::")
+        assert name in names_of_tests(HERE / file), says
+        assert under_both_methods(HERE / file, name) or name == "test_is_the_systems", says
+        if in_rust != "\N{EN DASH}":
+            file, name = in_rust.strip("`").split(": ")
+            assert f'"{name}"' in (rust / file).read_text(encoding="utf-8"), says
 
 
 def paths_in(text):

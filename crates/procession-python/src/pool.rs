@@ -68,6 +68,8 @@ impl PoolCore {
         let function = pickling::dumps_whole(function)?;
         let mut handles: Vec<Handle> = function.handles;
         let (mut writer, mut buffers) = (Writer::default(), Vec::new());
+        // What only an argument names must live until the message names it.
+        let mut kept = Vec::new();
         for argument in arguments.try_iter()? {
             let argument = argument?;
             if let Some(plain) = item::plain(&argument) {
@@ -75,6 +77,9 @@ impl PoolCore {
                 continue;
             }
             let pickled = pickling::dumps(&argument)?;
+            if !pickled.handles.is_empty() {
+                kept.push(argument.clone());
+            }
             for handle in pickled.handles {
                 if !handles.contains(&handle) {
                     handles.push(handle);
