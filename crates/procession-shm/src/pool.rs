@@ -242,7 +242,7 @@ impl Pool {
             );
     }
 
-    /// Settles an element that the calling thread has claimed, with up to [`job::INLINE`](crate::job::INLINE) bytes.
+    /// Settles an element that the calling thread has claimed, with up to [`job::INLINE`] bytes.
     pub fn settle_inline<W: World>(self, world: &W, job: Job, index: u64, kind: u8, bytes: &[u8]) {
         if job.settle_inline(world, index, kind, bytes) {
             self.tell_settled(world, job);
