@@ -74,7 +74,7 @@ class Context(context.BaseContext):
         """A pool of workers."""
         from .pool import Pool
 
-        return Pool(processes, initializer, initargs, maxtasksperchild, context=self.get_context())
+        return Pool(processes, initializer, initargs, maxtasksperchild, context=self)
 
     def get_context(self, method: Optional[str] = None) -> "Context":  # type: ignore[override]
         """The context of a start method; of this one's if None."""
@@ -114,6 +114,8 @@ class _Default(Context):
     """The context whose start method can be set, once."""
 
     _chosen: Optional[str] = None
+    # Whether somebody chose it: else fork is not insisted on.
+    _explicitly = False
 
     def get_context(self, method: Optional[str] = None) -> Context:  # type: ignore[override]
         if method is None:
@@ -138,7 +140,11 @@ class _Default(Context):
             self.get_context(method)
         elif not force:
             raise ValueError(f"cannot find context for None; there are: {', '.join(METHODS)}")
-        self._chosen = method
+        self._chosen, self._explicitly = method, method is not None
+
+    def is_chosen(self) -> bool:
+        """Whether the program has set the start method."""
+        return self._explicitly
 
     def get_all_start_methods(self) -> list[str]:
         """The start methods that there are, the default one first."""
@@ -152,9 +158,16 @@ _contexts: dict[str, Context] = {
 }
 _default = _Default()
 
+
+def default_context() -> Context:
+    """The context of who names none."""
+    return _default
+
+
 get_context = _default.get_context
 get_start_method = _default.get_start_method
 set_start_method = _default.set_start_method
+is_chosen = _default.is_chosen
 get_all_start_methods = _default.get_all_start_methods
 cpu_count = _default.cpu_count
 freeze_support = _default.freeze_support

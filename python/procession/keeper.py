@@ -33,10 +33,12 @@ def keep(core: "_procession.PoolCore", plan: Plan) -> None:
     # Ctrl-C is for those who work.
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     owner: Any = process.parent_process()
+    # Else it is a copy of the template.
+    is_copy = os.getppid() == owner.pid
     for number in itertools.count(1):
         if not keeper.wait():
             return
-        worker = Worker(core, plan, number, owner)
+        worker = Worker(core, plan, number, owner, is_copy)
         util._flush_std_streams()  # type: ignore[attr-defined]
         _, child = _procession.fork()
         if child is None:
@@ -48,12 +50,15 @@ def keep(core: "_procession.PoolCore", plan: Plan) -> None:
 class Worker(Process):
     """A process that does a pool's tasks."""
 
-    def __init__(self, core: "_procession.PoolCore", plan: Plan, number: int, owner: Any) -> None:
+    def __init__(
+        self, core: "_procession.PoolCore", plan: Plan, number: int, owner: Any, is_copy: bool
+    ) -> None:
         super().__init__(name=f"{plan.name}-{number}", daemon=True)
         self._core = core
         self._plan = plan
         self._identity = (*plan.identity, number)
         # It is the owner's child, for all that it can see.
+        self._is_copy = is_copy
         self._parent_pid = owner.pid
         self._parent_name = owner.name
 
@@ -62,7 +67,7 @@ class Worker(Process):
         _procession.work(self._core, self._prepare, self._plan.limit)
 
     def _prepare(self) -> None:
-        if self._plan.reseed:
+        if self._plan.reseed or not self._is_copy:
             reseed()
         if self._plan.initializer is None:
             return

@@ -67,9 +67,9 @@ class Pool(standard.Pool):
         if initializer is not None and not callable(initializer):
             raise TypeError("initializer must be a callable")
         if context is None:
-            from .context import get_context
+            from .context import default_context
 
-            context = get_context()
+            context = default_context()
         self._ctx = context
         self._processes = processes
         method: str = context.get_start_method()

@@ -94,13 +94,13 @@ class Popen(_Popen):
 def preparation_of(process_obj: Optional["Process"]) -> dict[str, Any]:
     """What the child needs before it can unpickle anything: the main module, paths, names. The
     template, which is no process of the user's, needs the same."""
-    from .context import get_start_method
+    from .context import get_start_method, is_chosen
 
     data = spawn.get_preparation_data(process_obj.name if process_obj else "Template")
     if not os.path.exists(data.get("init_main_from_path", os.curdir)):
         # Read from standard input: there is nothing to run again.
         del data["init_main_from_path"]
-    data["procession_start_method"] = get_start_method(allow_none=True)
+    data["procession_start_method"] = get_start_method() if is_chosen() else None
     return data
 
 

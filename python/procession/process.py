@@ -33,9 +33,13 @@ class Process(BaseProcess):
 
     @staticmethod
     def _Popen(process_obj: "Process") -> Any:
-        from .context import get_start_method
+        from .context import get_start_method, is_chosen
 
         method = process_obj._start_method or get_start_method()
+        if method == "fork" and not (process_obj._start_method or is_chosen()):
+            from .popen_default import start
+
+            return start(process_obj)
         if method == "spawn":
             from .popen_spawn import Popen as SpawnPopen
 
