@@ -36,6 +36,8 @@ class Case(NamedTuple):
     target: Optional[float] = None
     """How many times as fast as multiprocessing it is to be at least."""
     method: str = "fork"
+    main: str = "side.py"
+    """The program that measures, and that started processes import."""
     peer: Optional[tuple[str, float]] = None
     """Another library that is measured beside, and how many times as fast as it is to be."""
 
@@ -198,6 +200,24 @@ CASES: list[Case] = [
     Case("Process start+join, spawn", start_and_join, 1, 5, method="spawn"),
 ]
 CASES += [
+    Case("Process start+join, forkserver", start_and_join, 5, 5, method="forkserver"),
+    Case(
+        "the same, main imports numpy and pandas",
+        start_and_join,
+        3,
+        3,
+        target=20,
+        method="forkserver",
+        main="heavy_side.py",
+    ),
+    Case(
+        "Pool of 4 under forkserver: its whole life",
+        pools.whole_life,
+        1,
+        5,
+        target=4,
+        method="forkserver",
+    ),
     Case("Pool.map chunksize=1", pools.mapping, 2000, 3, target=3, peer=("billiard", 1.5)),
     Case("Pool: one call and its result p50", pools.call, 200, 3, target=3),
     Case("Pool of 4: create, result, close, join", pools.whole_life, 1, 5, target=4),

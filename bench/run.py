@@ -26,7 +26,7 @@ class Side:
     def __init__(self, library: str, case: Case, count: int) -> None:
         self.count = count
         self.process = subprocess.Popen(
-            [sys.executable, str(HERE / "side.py"), library, case.name, str(count)],
+            [sys.executable, str(HERE / case.main), library, case.name, str(count)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -30,7 +30,16 @@ class Program:
     group is the "foreground" one: `interrupt()` is Ctrl-C.
     """
 
-    def __init__(self, source, *args, env=None, interpreter=(), command=None, stdin=None):
+    def __init__(
+        self,
+        source,
+        *args,
+        env=None,
+        executable=sys.executable,
+        interpreter=(),
+        command=None,
+        stdin=None,
+    ):
         self.folder = tempfile.TemporaryDirectory(prefix="program-")
         self.path = Path(self.folder.name, "program.py")
         self.path.write_text(source_of(source), encoding="utf-8")
@@ -44,7 +53,7 @@ class Program:
         self.err = open(Path(self.folder.name, "stderr"), "w+b")  # noqa: SIM115
         self.began = time.monotonic()
         self.popen = subprocess.Popen(
-            [sys.executable, *interpreter, *command, *map(str, args)],
+            [executable, *interpreter, *command, *map(str, args)],
             stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=self.err,

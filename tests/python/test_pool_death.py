@@ -354,9 +354,9 @@ def test_a_stopped_keeper_stops_nobody(ctx):
 # --- many
 
 
-def test_300_workers():
-    with mp.get_context("fork").Pool(300) as pool:
-        assert len(set(pool.map(own_pid_at, [mp.Barrier(300)] * 300, 1))) == 300
+def test_300_workers(ctx):
+    with ctx.Pool(300) as pool:
+        assert len(set(pool.map(own_pid_at, [ctx.Barrier(300)] * 300, 1))) == 300
         assert len(pids(pool)) == 300
 
 
