@@ -202,7 +202,7 @@ CASES: list[Case] = [
 CASES += [
     Case("Process start+join, forkserver", start_and_join, 5, 5, method="forkserver"),
     Case(
-        "the same, main imports numpy and pandas",
+        "Process start+join, forkserver, heavy main",
         start_and_join,
         3,
         3,
