@@ -4,6 +4,8 @@ import os
 from collections.abc import Iterable
 from typing import Any, Optional
 
+from . import _procession
+
 
 def get_affinity() -> set[int]:
     """The processors that the calling thread may run on."""
@@ -38,3 +40,13 @@ def checked(cpus: Iterable[int]) -> frozenset[int]:
 def checked_or_none(cpus: Optional[Iterable[int]]) -> Optional[frozenset[int]]:
     """As `checked`; None asks for nothing."""
     return None if cpus is None else checked(cpus)
+
+
+def usable_cpus() -> int:
+    """How many processors this process may use: by its affinity and its container's quota, or what
+    PYTHON_CPU_COUNT or `-X cpu_count` say where the interpreter knows them."""
+    count: Any = getattr(os, "process_cpu_count", None)
+    said = count() if count is not None else None
+    if said is not None and said != len(os.sched_getaffinity(0)):
+        return int(said)
+    return _procession.usable_cpus()

@@ -14,6 +14,7 @@ from multiprocessing.pool import (  # type: ignore[attr-defined]
 from typing import Any, Callable, Optional, TypeVar, Union
 
 from . import _procession
+from .affinity import usable_cpus
 from .keeper import Plan, keep
 from .pool_callbacks import Callbacks
 from .pool_imap import IMapIterator, IMapUnorderedIterator
@@ -58,7 +59,7 @@ class Pool(standard.Pool):
         context: Optional[BaseContext] = None,
     ) -> None:
         if processes is None:
-            processes = _procession.usable_cpus()
+            processes = usable_cpus()
         if processes < 1:
             raise ValueError("Number of processes must be at least 1")
         limit: Any = maxtasksperchild

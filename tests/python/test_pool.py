@@ -4,10 +4,12 @@ import functools
 import multiprocessing.pool
 import os
 import pickle
+import sys
 import threading
+from pathlib import Path
 
 import pytest
-from deadline import GUARD
+from deadline import GUARD, eventually
 from pooled import add, own_pid_at, pid_of, pids, square, wait_for
 from processes import gone
 from program import run_program
@@ -201,6 +203,49 @@ def test_maxtasksperchild(ctx, limit):
         assert len(set(found)) >= 24 // limit
         pool.close()
         pool.join()
+
+
+@pytest.fixture
+def half_a_processor():
+    """A folder of processes that together get half of one processor, as a container has it."""
+    folder = Path(f"/sys/fs/cgroup/cpu/procession-test-{os.getpid()}")
+    try:
+        folder.mkdir()
+        (folder / "cpu.cfs_period_us").write_text("100000")
+        (folder / "cpu.cfs_quota_us").write_text("50000")
+    except OSError as error:
+        pytest.skip(f"no quota can be set here: {error}")
+    yield folder
+    eventually(lambda: not (folder / "cgroup.procs").read_text(), what="the processes ended")
+    folder.rmdir()
+
+
+def test_number_of_workers_respects_a_containers_quota(half_a_processor):
+    program = """
+        import os
+        import sys
+        import procession as mp
+
+        if __name__ == "__main__":
+            with open(sys.argv[1], "w") as file:
+                file.write(str(os.getpid()))
+            with mp.Pool() as pool:
+                print(pool._processes, pool.apply(abs, (-1,)))
+    """
+    ended = run_program(program, str(half_a_processor / "cgroup.procs"))
+    assert ended.stdout.split() == ["1", "1"]
+
+
+@pytest.mark.skipif(sys.version_info < (3, 13), reason="the interpreter does not know it")
+def test_number_of_workers_as_the_interpreter_was_told():
+    program = """
+        import procession as mp
+
+        if __name__ == "__main__":
+            with mp.Pool() as pool:
+                print(pool._processes)
+    """
+    assert run_program(program, interpreter=["-X", "cpu_count=3"]).stdout.strip() == "3"
 
 
 def test_number_of_workers_respects_affinity():
