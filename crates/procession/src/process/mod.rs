@@ -12,6 +12,6 @@ pub(crate) use child::{check_initialized, set_worker_name};
 pub(crate) use start::write_name;
 pub use start::{Builder, Child, Process, active_children};
 pub use status::{ExitStatus, Joined};
-pub(crate) use surroundings::block_signals;
 pub use surroundings::{Descriptors, Surroundings};
+pub(crate) use surroundings::{block_signals, forget_signals};
 pub use token::Initialized;

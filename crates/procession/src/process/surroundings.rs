@@ -171,16 +171,9 @@ impl Surroundings {
                 unsafe { libc::signal(signal, libc::SIG_IGN) };
             }
         }
-        let none = libc::timespec {
-            tv_sec: 0,
-            tv_nsec: 0,
-        };
-        // SAFETY: sets are initialised before they are read.
+        // SAFETY: the set is initialised before it is read.
         unsafe {
             let mut set: libc::sigset_t = std::mem::zeroed();
-            libc::sigfillset(&raw mut set);
-            // What came before was not for this process.
-            while libc::sigtimedwait(&raw const set, std::ptr::null_mut(), &raw const none) > 0 {}
             libc::sigemptyset(&raw mut set);
             for signal in (1..=SIGNALS).filter(|&signal| self.blocked & bit(signal) != 0) {
                 libc::sigaddset(&raw mut set, signal);
@@ -213,6 +206,20 @@ pub(crate) fn block_signals() {
         let mut set: libc::sigset_t = std::mem::zeroed();
         libc::sigfillset(&raw mut set);
         libc::pthread_sigmask(libc::SIG_SETMASK, &raw const set, std::ptr::null_mut());
+    }
+}
+
+/// Takes away the signals that are blocked and have come.
+pub(crate) fn forget_signals() {
+    let none = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: the set is initialised before it is read.
+    unsafe {
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigfillset(&raw mut set);
+        while libc::sigtimedwait(&raw const set, std::ptr::null_mut(), &raw const none) > 0 {}
     }
 }
 

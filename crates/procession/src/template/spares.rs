@@ -4,7 +4,7 @@ use super::request::{REFUSED, taken_by};
 use super::{DOOR_BYTES, Ends, MESSAGE_BYTES, door, name_of};
 use crate::arena::Arena;
 use crate::error::{Error, Kind, Result};
-use crate::process::block_signals;
+use crate::process::{block_signals, forget_signals};
 use crate::program;
 use crate::sys::{message, process as sys};
 use procession_shm::World;
@@ -182,6 +182,8 @@ impl Template {
             }
             // If the template is gone nobody reads it.
             let _ = rustix::io::write(&self.notices.1, &sys::pid().to_le_bytes());
+            // What came to the spare is not for the process; what comes once others know of it is.
+            forget_signals();
             if program::become_asked_for(arena, index as u32, generation) {
                 return Ok(Taken {
                     descriptors: received.descriptors,
