@@ -230,7 +230,9 @@ class Pool(standard.Pool):
         return self
 
     def __exit__(self, *error: object) -> None:
-        self.terminate()
+        # A process that was forked within the block leaves the pool to the one that made it.
+        if self._owner == os.getpid():
+            self.terminate()
 
     def __del__(self, _warn: Any = warnings.warn) -> None:
         # The finalizer of a pool that is forgotten ends it.

@@ -11,6 +11,7 @@ import pytest
 from deadline import GUARD, eventually
 from pooled import begin, pids, square, wait_for
 from processes import finish, gone, start, wait_stopped
+from program import run_program
 from under_test import NAME, mp
 
 pytestmark = [
@@ -301,3 +302,38 @@ def test_a_task_that_leaves_a_thread(ctx):
         pool.close()
         pool.join()
     eventually(lambda: all(map(gone, workers)))
+
+
+FORKED = """
+    import os
+    import sys
+    import procession as mp
+    from pooled import square
+
+    def use(pool):
+        assert pool.map(square, range(100), 1) == [x * x for x in range(100)]
+        assert pool.apply(square, (3,)) == 9
+        assert list(pool.imap(square, range(5))) == [0, 1, 4, 9, 16]
+
+    if __name__ == "__main__":
+        pool = mp.get_context(sys.argv[1]).Pool(2)
+        assert pool.map(square, [2]) == [4]
+        pid = os.fork()
+        use(pool)  # both at once
+        if not pid:
+            {child}
+            sys.exit(5)
+        print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+        use(pool)
+        pool.close()
+        pool.join()
+"""
+
+
+@pytest.mark.parametrize("child", ["pass", "with pool: pass", "del pool"])
+def test_a_fork_that_is_not_ours_uses_a_pool_and_ends(method, child):
+    # Its end is not the pool's: that belongs to the process that made it.
+    program = FORKED.replace("{child}", child)
+    ended = run_program(program, method, interpreter=["-X", "dev", "-W", "error"])
+    assert ended.lines == ["5"]
+    assert ended.stderr == ""
