@@ -7,6 +7,7 @@ from multiprocessing import process, resource_tracker
 from typing import NoReturn, Optional
 
 from . import _procession
+from .fitness import importing
 from .popen import watch_parent
 from .popen_spawn import prepare
 
@@ -36,7 +37,8 @@ def spawn_main(
         current._inheriting = True  # type: ignore[attr-defined]
         try:
             preparation, handles = pickle.load(file)
-            prepare(preparation)
+            with importing():
+                prepare(preparation)
             child = pickle.load(file)
         finally:
             del current._inheriting  # type: ignore[attr-defined]

@@ -5,7 +5,6 @@ import contextlib
 import os
 import pickle
 import signal
-import stat
 import sys
 import warnings
 from importlib import import_module
@@ -13,13 +12,11 @@ from multiprocessing import process, resource_tracker, util
 from typing import Any, NoReturn, Optional
 
 from . import _procession
+from .fitness import culprit, importing
 from .popen_spawn import prepare
 
 # The descriptors that came with this process's own request, as DupFd finds them.
 received: list[int] = []
-
-# Devices that a child may have of its parent's.
-_HARMLESS = {"/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty"}
 
 
 def template_main(
@@ -38,8 +35,9 @@ def template_main(
         _procession.adopt_ends(send, receive, standing)
         with os.fdopen(mail, "rb") as file:
             preparation, preload = pickle.load(file)
-        before = _descriptors()
-        why = _import(preparation, preload) or _culprit(before)
+        with importing():
+            why = _import(preparation, preload)
+        why = why or culprit()
         template = _procession.Template()
     except Exception:
         # Whoever needs a template starts another.
@@ -85,56 +83,6 @@ def _import(preparation: dict[str, Any], preload: list[str]) -> Optional[str]:
         with contextlib.suppress(ImportError):
             import_module(name)
     return None
-
-
-def _culprit(before: dict[int, str]) -> Optional[str]:
-    """What the imports left that a forked child can't have, if anything."""
-    names = _threads()
-    if names:
-        # Some libraries end their threads around a fork, and start others when they need them.
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            pid = os.fork()
-        if not pid:
-            os._exit(0)
-        os.waitpid(pid, 0)
-        names = _threads()
-    if names:
-        return f"an import started a thread ({', '.join(names)})"
-    for number, name in sorted(_descriptors().items() - before.items()):
-        mode = os.fstat(number).st_mode
-        if stat.S_ISSOCK(mode):
-            return f"an import opened a socket (descriptor {number}, {name})"
-        device = stat.S_ISCHR(mode) or stat.S_ISBLK(mode)
-        if device and name not in _HARMLESS and not name.startswith("/dev/pts/"):
-            return f"an import opened a device (descriptor {number}, {name})"
-    return None
-
-
-def _descriptors() -> dict[int, str]:
-    """The open descriptors, and what each is of."""
-    found = {}
-    for number in os.listdir("/proc/self/fd"):
-        try:
-            found[int(number)] = os.readlink(f"/proc/self/fd/{number}")
-        except OSError:  # it was for the listing
-            continue
-    return found
-
-
-def _threads() -> list[str]:
-    """The names of this process's threads but the first: Python's, or else the kernel's."""
-    threading = sys.modules.get("threading")
-    known = {t.native_id: t.name for t in threading.enumerate()} if threading else {}
-    names = []
-    for task in os.listdir("/proc/self/task"):
-        if int(task) != os.getpid():
-            try:
-                with open(f"/proc/self/task/{task}/comm", encoding="utf-8") as file:
-                    names.append(known.get(int(task)) or file.read().strip())
-            except OSError:  # it has just ended
-                continue
-    return names
 
 
 def _detach() -> None:

@@ -112,6 +112,76 @@ def test_main_that_starts_a_thread_at_import(method):
     assert names(first=THREAD, choice=choice).endswith("main__")
 
 
+# The thread answers; who has main without it waits in vain.
+HELPER = """
+    import queue
+    import sys
+    import threading
+    import procession as mp
+
+    asked, answered = queue.Queue(), queue.Queue()
+
+    def serve():
+        for number in iter(asked.get, None):
+            answered.put(number * 2)
+
+    threading.Thread(target=serve, name="helper", daemon=True).start()
+
+    def ask(number):
+        asked.put(number)
+        return answered.get(timeout=20)
+
+    def die(_):
+        import os
+        os.abort()
+
+    if __name__ == "__main__":
+        method = sys.argv[1]
+        ctx = mp if method == "default" else mp.get_context(method)
+        with ctx.Pool(2) as pool:
+            print(pool.map(ask, range(4), 1))
+            try:
+                pool.map(die, [1])
+            except mp.WorkerDied as error:
+                print(error.signal == 6)
+            print(pool.map(ask, range(4), 1))
+            pool.close()
+            pool.join()
+"""
+
+
+@pytest.mark.parametrize("method", ["default", "spawn", "forkserver"])
+def test_a_pool_of_a_main_that_starts_a_thread_at_import(method):
+    ended = run_program(HELPER, method, interpreter=["-W", "error"])
+    assert ended.lines == ["[0, 2, 4, 6]", "True", "[0, 2, 4, 6]"]
+    assert ended.stderr == ""
+
+
+SOCKET = """
+    import os
+    import socket
+    import sys
+    import procession as mp
+
+    kept = socket.socket()
+
+    def inode(barrier):
+        barrier.wait(20)
+        return os.fstat(kept.fileno()).st_ino
+
+    if __name__ == "__main__":
+        ctx = mp.get_context(sys.argv[1])
+        with ctx.Pool(3) as pool:
+            print(len(set(pool.map(inode, [ctx.Barrier(3)] * 3, 1))))
+"""
+
+
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_a_pool_of_a_main_that_opens_a_socket_at_import(method):
+    # Workers that shared one connection would take each other's answers.
+    assert run_program(SOCKET, method).lines == ["3"]
+
+
 def test_main_that_can_not_be_imported_is_forked():
     source = """
 import threading
