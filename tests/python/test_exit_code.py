@@ -191,3 +191,30 @@ def test_a_daemon_may_not_have_children(ctx, method):
     process = start(ctx, try_to_have_a_child, method, queue, daemon=True)
     assert "daemonic" in queue.get(timeout=GUARD)
     finish(process)
+
+
+AT_EXIT = """
+    import atexit
+    import sys
+    import procession as mp
+
+    def child(kind):
+        atexit.register(print, "the", kind + "'s", flush=True)
+
+    if __name__ == "__main__":
+        atexit.register(print, "the root's", flush=True)
+        ctx = mp.get_context(sys.argv[1])
+        process = ctx.Process(target=child, args=("child",))
+        process.start()
+        process.join()
+        with ctx.Pool(1) as pool:
+            pool.apply(child, ("worker",))
+            pool.close()
+            pool.join()
+"""
+
+
+def test_exit_callbacks_are_run_where_they_were_registered(method):
+    ended = run_program(AT_EXIT, method)
+    assert ended.lines == ["the child's", "the worker's", "the root's"]
+    assert ended.stderr == ""

@@ -378,3 +378,79 @@ def test_unseeded_draws_differ(ctx, method):
     assert len({first for first, _ in draws}) == 4
     if method != "fork":
         assert len({second for _, second in draws}) == 4
+
+
+# Main itself has drawn before, so copies of it would draw alike.
+MONTE_CARLO = """
+    import random
+    import sys
+    import numpy
+    import procession as mp
+
+    random.random(), numpy.random.random()
+
+    def draw(barrier):
+        barrier.wait(20)
+        return random.random(), numpy.random.random()
+
+    def put(queue, barrier):
+        queue.put(draw(barrier))
+
+    if __name__ == "__main__":
+        ctx = mp.get_context(sys.argv[1])
+        queue, barriers = ctx.Queue(), [ctx.Barrier(4)] * 4
+        with ctx.Pool(4) as pool:
+            pooled = pool.map(draw, barriers, 1)
+        processes = [ctx.Process(target=put, args=(queue, barrier)) for barrier in barriers]
+        for process in processes:
+            process.start()
+        for found in pooled, [queue.get() for _ in processes]:
+            print(*[len(set(draws)) for draws in zip(*found)])
+        for process in processes:
+            process.join()
+"""
+
+
+def test_unseeded_draws_of_a_main_that_drew_before(method):
+    pytest.importorskip("numpy")
+    # Under fork numpy is as the interpreter leaves it: alike in all copies.
+    streams = "4 1" if method == "fork" else "4 4"
+    assert run_program(MONTE_CARLO, method).lines == [streams] * 2
+
+
+# --- replaced workers
+
+
+AMID_AN_IMPORT = """
+    import os
+    import sys
+    import procession as mp
+
+    def use(number):
+        import imported
+        return number * 2
+
+    if __name__ == "__main__":
+        root = os.getpid()
+        pool = mp.get_context(sys.argv[1]).Pool(2, maxtasksperchild=1)
+        import imported
+        print(imported.found)
+        pool.close()
+        pool.join()
+"""
+
+IMPORTED = """
+import os
+import sys
+
+main = sys.modules["__main__"]
+if getattr(main, "root", None) == os.getpid():
+    found = main.pool.map(main.use, range(6), 1)
+"""
+
+
+def test_workers_replaced_amid_an_import_import_the_same(method, tmp_path):
+    # A copy of main, made now by another thread of it, would wait for the import's end for ever.
+    (tmp_path / "imported.py").write_text(IMPORTED, encoding="utf-8")
+    ended = run_program(AMID_AN_IMPORT, method, env={"PYTHONPATH": str(tmp_path)})
+    assert ended.lines == ["[0, 2, 4, 6, 8, 10]"]

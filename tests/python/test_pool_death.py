@@ -202,6 +202,22 @@ def test_killed_amid_a_large_result(ctx, pool):
     whole(pool)
 
 
+def test_stopped_amid_a_large_result(ctx, pool):
+    generator, begun = random.Random(SEED), ctx.Queue()
+    for _ in range(5):
+        result = pool.apply_async(large, (begun, LARGE))
+        pid = begun.get(timeout=GUARD)
+        result.wait(generator.random() * 0.05)
+        kill(pid, signal.SIGSTOP)
+        wait_stopped(pid)
+        assert len(pool.apply(bytes, (LARGE,))) == LARGE, f"seed {SEED}"
+        assert pool.map(square, range(100)) == SQUARES, f"seed {SEED}"
+        kill(pid, signal.SIGCONT)
+        assert len(result.get(GUARD)) == LARGE, f"seed {SEED}"
+        del result
+    whole(pool)
+
+
 # --- a worker that runs no task
 
 

@@ -419,3 +419,48 @@ def test_no_process_is_left(ctx):
     process = start(ctx, nothing)
     finish(process)
     assert gone(process.pid)
+
+
+BIG_ARGUMENTS = """
+    import os
+    import sys
+    import procession as mp
+
+    class Gate:
+        def __init__(self, path):
+            self.path = path
+
+        def __reduce__(self):
+            return wait_at, (self.path,)
+
+    def wait_at(path):
+        open(path).close()
+
+    def child(gate, data, queue):
+        if gate is not None:  # under fork nothing was unpickled
+            wait_at(gate.path)
+        queue.put(len(data))
+
+    if __name__ == "__main__":
+        ctx = mp.get_context(sys.argv[1])
+        gate = os.path.abspath("gate")
+        os.mkfifo(gate)
+        queue = ctx.Queue()
+        args = Gate(gate), b"x" * 8_000_000, queue
+        processes = [ctx.Process(target=child, args=args) for _ in range(4)]
+        for process in processes:
+            process.start()
+        print("started", flush=True)
+        with open(gate, "w"):
+            print(*[queue.get() for _ in processes])
+        for process in processes:
+            process.join()
+"""
+
+
+def test_start_does_not_wait_for_the_child_to_read_its_arguments(method):
+    # Each child stands still amid its arguments until all have been started.
+    with Program(BIG_ARGUMENTS, method) as program:
+        assert program.line() == "started"
+        assert program.wait() == 0, program.report()
+        assert program.stdout.split() == ["8000000"] * 4

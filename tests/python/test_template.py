@@ -1,20 +1,17 @@
 """The template of forkserver: what its processes find; it is killed; it is unfit."""
 
-import importlib
 import os
 import re
 import resource
-import shutil
 import signal
-import sys
-from pathlib import Path
 
 import pytest
 from deadline import GUARD, eventually
 from processes import finish, gone, start
 from program import Program, run_program
 from targets import leave, nothing, wait_for
-from under_test import NAME, mp
+from under_test import mp
+from users import interpreter_of_all_users, package_of_all_users
 
 pytestmark = pytest.mark.timeout(90)
 
@@ -398,6 +395,33 @@ def test_the_template_is_killed_at_any_moment():
     assert run_program(program, timeout=80).lines == ["True"]
 
 
+def test_the_template_is_killed_ten_times_beneath_pools():
+    program = (
+        TEMPLATE
+        + """
+    from pooled import square
+
+    squares = [x * x for x in range(100)]
+
+    if __name__ == "__main__":
+        with ctx.Pool(2) as pool:
+            for _ in range(10):
+                results = [pool.apply_async(square, (x,)) for x in range(50)]
+                mapped = pool.map_async(square, range(100), 1)
+                os.kill(template(), signal.SIGKILL)
+                with ctx.Pool(2) as other:
+                    assert other.map(square, range(100)) == squares
+                assert [result.get() for result in results] == squares[:50]
+                assert mapped.get() == squares
+            assert pool.map(square, range(100)) == squares
+        print("nothing failed")
+    """
+    )
+    ended = run_program(program, timeout=60)
+    assert ended.lines == ["nothing failed"]
+    assert ended.stderr == ""
+
+
 def test_spares_are_killed():
     program = (
         TEMPLATE
@@ -456,16 +480,6 @@ def test_root_and_template_are_killed_at_once():
 # --- other users, other ends
 
 
-def interpreter_of_all_users():
-    """An interpreter of this version that does not lie in somebody's home."""
-    system = "/usr/bin/python{}.{}".format(*sys.version_info)
-    for path in map(os.path.realpath, (sys.executable, system)):
-        parents = [Path(path), *Path(path).parents]
-        if os.path.exists(path) and all(part.stat().st_mode & 0o5 == 0o5 for part in parents):
-            return path
-    return None
-
-
 @pytest.mark.skipif(os.getuid() != 0, reason="only root may change the user")
 def test_a_child_that_changed_its_user(tmp_path):
     program = (
@@ -497,12 +511,7 @@ def test_a_child_that_changed_its_user(tmp_path):
     interpreter = interpreter_of_all_users()
     if interpreter is None:
         pytest.skip("there is no interpreter of this version that another user may run")
-    # A copy that another user may read.
-    package = Path(importlib.import_module(NAME).__file__).parent
-    shutil.copytree(package, tmp_path / NAME)
-    for folder in (tmp_path, *list(tmp_path.parents)[:2]):
-        folder.chmod(0o755)
-    environ = {"PYTHONPATH": str(tmp_path)}
+    environ = {"PYTHONPATH": package_of_all_users(tmp_path)}
     ended = run_program(program, executable=interpreter, env=environ)
     assert ended.lines == ["(65534, 65534, 65534) False 0", "0 True"]
 
