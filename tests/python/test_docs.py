@@ -10,6 +10,7 @@ pytestmark = pytest.mark.timeout(60)
 
 TABLE = REPOSITORY / "docs" / "lecture-table.md"
 STATEMENTS = REPOSITORY / "docs" / "lecture-statements.md"
+PAINS = REPOSITORY / "docs" / "pains.md"
 ARCHITECTURE = REPOSITORY / "ARCHITECTURE.md"
 RUST_TESTS = ("crates/procession/tests/lecture.rs", "crates/procession/tests/pool.rs")
 
@@ -86,8 +87,11 @@ def under_both_methods(path, name):
     return needs(test) or "METHODS" in code or ("Fork" in code and "Spawn" in code)
 
 
-def python_tests():
-    return re.findall(r"`(test_\w+\.py)::(test_\w+)`", TABLE.read_text(encoding="utf-8"))
+def python_tests(document):
+    """The tests that a document names: file, name, and what follows in parentheses if not all
+    start methods show it."""
+    text = document.read_text(encoding="utf-8") if document.exists() else ""
+    return re.findall(r"`(test_\w+\.py)::(test_\w+)`(?: \(([a-z ]+)\))?", text)
 
 
 def test_lecture_table_has_each_row():
@@ -103,7 +107,7 @@ def test_each_row_names_a_test(column):
             assert "`" in row[column], f"no test for {row[0]}"
 
 
-@pytest.mark.parametrize(("file", "name"), python_tests() if TABLE.exists() else [])
+@pytest.mark.parametrize(("file", "name"), [test[:2] for test in python_tests(TABLE)])
 def test_each_python_test_of_the_table_exists(file, name):
     assert name in names_of_tests(HERE / file)
     assert under_both_methods(HERE / file, name) or name == "test_is_the_systems"
@@ -132,6 +136,22 @@ def test_each_statement_of_the_lecture_has_its_tests():
         if in_rust != "\N{EN DASH}":
             file, name = in_rust.strip("`").split(": ")
             assert f'"{name}"' in (rust / file).read_text(encoding="utf-8"), says
+
+
+@pytest.mark.parametrize(("file", "name", "only"), python_tests(PAINS))
+def test_each_pain_has_tests_that_exist(file, name, only):
+    assert name in names_of_tests(HERE / file)
+    assert only in ("", "forkserver", "default", "one process", "all in turn")
+    if not only:
+        assert under_both_methods(HERE / file, name)
+
+
+def test_each_pain_names_a_test():
+    table = rows(PAINS.read_text(encoding="utf-8"))
+    assert len(table) > 30
+    for pain, here, shown_by in table:
+        assert here, pain
+        assert "::test_" in shown_by, pain
 
 
 def paths_in(text):
