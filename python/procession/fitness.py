@@ -42,6 +42,10 @@ def culprit() -> Optional[str]:
         names = _threads()
     if names:
         return f"an import started a thread ({', '.join(names)})"
+    main = sys.modules.get("__mp_main__")
+    for name, value in vars(main).items() if main else ():
+        if _draws(value):
+            return f"main has made a random generator ({name})"
     for number, name in sorted(opened.items() & _descriptors().items()):
         mode = os.fstat(number).st_mode
         if stat.S_ISSOCK(mode):
@@ -50,6 +54,20 @@ def culprit() -> Optional[str]:
         if device and name not in _HARMLESS and not name.startswith("/dev/pts/"):
             return f"an import opened a device (descriptor {number}, {name})"
     return None
+
+
+def _draws(value: object) -> bool:
+    """Whether it draws random numbers from a state of its own: copies would draw alike."""
+    random = sys.modules.get("random")
+    if random is not None and isinstance(value, random.Random):
+        return not isinstance(value, random.SystemRandom)
+    numpy = sys.modules.get("numpy.random")
+    if numpy is None:
+        return False
+    # The global one is seeded anew in each copy.
+    is_global = value is numpy.mtrand._rand
+    kinds = numpy.Generator, numpy.RandomState, numpy.BitGenerator
+    return isinstance(value, kinds) and not is_global
 
 
 def _descriptors() -> dict[int, str]:

@@ -388,10 +388,11 @@ MONTE_CARLO = """
     import procession as mp
 
     random.random(), numpy.random.random()
+    {own}
 
     def draw(barrier):
         barrier.wait(20)
-        return random.random(), numpy.random.random()
+        return random.random(), numpy.random.random(){draws}
 
     def put(queue, barrier):
         queue.put(draw(barrier))
@@ -415,7 +416,18 @@ def test_unseeded_draws_of_a_main_that_drew_before(method):
     pytest.importorskip("numpy")
     # Under fork numpy is as the interpreter leaves it: alike in all copies.
     streams = "4 1" if method == "fork" else "4 4"
-    assert run_program(MONTE_CARLO, method).lines == [streams] * 2
+    program = MONTE_CARLO.format(own="", draws="")
+    assert run_program(program, method).lines == [streams] * 2
+
+
+def test_unseeded_draws_of_mains_own_generators(method):
+    pytest.importorskip("numpy")
+    own = "a, b, c = random.Random(), numpy.random.default_rng(), numpy.random.RandomState()"
+    draws = ", a.random(), b.random(), c.random_sample()"
+    # Where main is imported it makes them anew; under fork they are copies.
+    streams = "4 1 1 1 1" if method == "fork" else "4 4 4 4 4"
+    program = MONTE_CARLO.format(own=own, draws=draws)
+    assert run_program(program, method).lines == [streams] * 2
 
 
 # --- replaced workers
