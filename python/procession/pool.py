@@ -414,5 +414,7 @@ def _end(core: "_procession.PoolCore", keepers: list[Any]) -> None:
             continue
         keeper.join(_GRACE)
         if keeper.is_alive():
+            # It is stopped, or a worker is that it started since.
+            core.terminate(_GRACE / 10)
             keeper.kill()
             keeper.join()
