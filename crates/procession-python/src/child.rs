@@ -5,6 +5,7 @@ use crate::errors::to_python;
 use procession::arena::Arena;
 use procession::shm::object::Handle;
 use procession::sys::process as sys;
+use procession::template::{self, Started};
 use procession::{Error, Kind, Result, carrier, descriptor, program};
 use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
@@ -64,20 +65,9 @@ impl Child {
     /// A child that showed up under this record, and whose parent is the template.
     pub fn of_template(arena: &Arena, pid: u32, record: u32) -> Result<Self> {
         let generation = program::generation(arena, record);
-        let failed = |error| {
-            Error::new(
-                Kind::System,
-                format!("opening process {pid}: {}", std::io::Error::from(error)),
-            )
-        };
-        let opened = program::pidfd(arena, record).map_err(failed)?;
-        let (pidfd, returncode) = match opened {
-            Some(pidfd) => (pidfd, None),
-            None => {
-                let code = program::exit_code(arena, record, generation).unwrap_or(UNKNOWN);
-                program::let_go(arena, record);
-                (sys::ended().map_err(failed)?, Some(code))
-            }
+        let (pidfd, returncode) = match template::open_started(arena, record)? {
+            Started::Runs(pidfd) => (pidfd, None),
+            Started::Ended(pidfd, code) => (pidfd, Some(code.unwrap_or(UNKNOWN))),
         };
         Ok(Self {
             pid,

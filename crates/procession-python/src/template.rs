@@ -113,13 +113,7 @@ impl Request {
     /// Takes the request back; a process that has it already is killed.
     fn withdraw(&self, py: Python<'_>) -> PyResult<()> {
         let arena = arena(py)?;
-        if locked(&self.request).withdraw(arena) {
-            program::unreserve(arena, self.record);
-        } else if let Answer::Started(pid) = released(py, || locked(&self.request).wait(arena))?
-            && let Ok(child) = Child::of_template(arena, pid, self.record)
-        {
-            child.kill();
-        }
+        py.detach(|| locked(&self.request).cancel(arena));
         Ok(())
     }
 }

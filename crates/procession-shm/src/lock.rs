@@ -2,9 +2,10 @@
 //!
 //! *Idea*: Drepper's futex mutex ("Futexes are tricky", 2011), with the owner's slot in the word: the CAS that wins
 //! the lock names the owner, so there is no moment at which it is held by nobody known.
-//! *On a death*: a waiter whose owner was killed turns the word to `BROKEN`, the owner kept in it; every
-//! acquire fails until `reset` (the idiom of Barrier, and of POSIX robust mutexes).
+//! *On a death*: a waiter whose owner was killed turns the word to `BROKEN`, with the owner's ids in it, which outlive its
+//! slot; every acquire fails until `reset` (the idiom of Barrier, and of POSIX robust mutexes).
 
+use crate::slot::{self, Ids};
 use crate::world::{Fate, Interrupted, Off, Owner, Wake, World};
 
 const LOCKED: u64 = 1;
@@ -20,7 +21,7 @@ pub enum Status {
     /// This thread holds it, or held it when it ended.
     Held(Owner),
     /// This thread held it when it died.
-    Broken(Owner),
+    Broken(Ids),
 }
 
 /// How an acquire ended.
@@ -31,7 +32,7 @@ pub enum Acquired {
     /// The time is over.
     TimedOut,
     /// Its holder died; somebody must look at what the lock protects, and `reset` it.
-    Broken(Owner),
+    Broken(Ids),
     /// A signal came.
     Interrupted,
 }
@@ -44,7 +45,7 @@ pub enum NotReleased {
     /// Somebody else holds it (asked of a reentrant lock only).
     NotOwner,
     /// It is broken.
-    Broken(Owner),
+    Broken(Ids),
 }
 
 /// What the end of a holder means that left the lock locked without being killed.
@@ -57,11 +58,10 @@ pub enum OnEnd {
 }
 
 fn status(word: u64) -> Status {
-    let owner = Owner::from_bits(word >> OWNER);
     match word & (LOCKED | BROKEN) {
         0 => Status::Free,
-        LOCKED => Status::Held(owner),
-        _ => Status::Broken(owner),
+        LOCKED => Status::Held(Owner::from_bits(word >> OWNER)),
+        _ => Status::Broken(Ids::from_bits(word >> OWNER)),
     }
 }
 
@@ -105,7 +105,7 @@ impl Lock {
                     }
                     continue;
                 }
-                Status::Broken(owner) => return Acquired::Broken(owner),
+                Status::Broken(dead) => return Acquired::Broken(dead),
                 Status::Held(owner) => owner,
             };
             if late {
@@ -117,8 +117,8 @@ impl Lock {
                 round += 1;
                 continue;
             }
-            if let Some(owner) = self.settle(world, seen, owner, on_end) {
-                return Acquired::Broken(owner);
+            if let Some(dead) = self.settle(world, seen, owner, on_end) {
+                return Acquired::Broken(dead);
             }
             if seen & WAITERS == 0 && world.cas(self.0, seen, seen | WAITERS).is_err() {
                 continue;
@@ -134,29 +134,35 @@ impl Lock {
     }
 
     /// Breaks the lock if the owner seen in the word can't release it any more.
-    fn settle<W: World>(self, world: &W, seen: u64, owner: Owner, on_end: OnEnd) -> Option<Owner> {
+    fn settle<W: World>(self, world: &W, seen: u64, owner: Owner, on_end: OnEnd) -> Option<Ids> {
         let gone = match world.fate(owner) {
             Fate::Alive => false,
             Fate::Ended => on_end == OnEnd::Breaks,
             Fate::Killed => true,
         };
-        (gone && self.break_seen(world, seen)).then_some(owner)
+        if gone {
+            self.break_seen(world, seen, owner)
+        } else {
+            None
+        }
     }
 
-    fn break_seen<W: World>(self, world: &W, seen: u64) -> bool {
-        let broken = seen & !(LOCKED | WAITERS) | BROKEN;
-        let done = world.cas(self.0, seen, broken).is_ok();
-        if done {
-            world.wake(self.0, u32::MAX);
-        }
-        done
+    /// Breaks the lock if it is still as seen, held by `owner`.
+    fn break_seen<W: World>(self, world: &W, seen: u64, owner: Owner) -> Option<Ids> {
+        // Nobody else gets the owner's slot before all that he held is settled.
+        let dead = slot::ids(world, owner);
+        world
+            .cas(self.0, seen, BROKEN | dead.to_bits() << OWNER)
+            .ok()?;
+        world.wake(self.0, u32::MAX);
+        Some(dead)
     }
 
     /// Breaks the lock if `dead` holds it. For the recovery of a thread slot.
     pub fn break_held_by<W: World>(self, world: &W, dead: Owner) {
         loop {
             let seen = world.load(self.0);
-            if status(seen) != Status::Held(dead) || self.break_seen(world, seen) {
+            if status(seen) != Status::Held(dead) || self.break_seen(world, seen, dead).is_some() {
                 return;
             }
         }
@@ -176,7 +182,7 @@ impl Lock {
             let seen = world.load(self.0);
             match status(seen) {
                 Status::Free => return Err(NotReleased::NotHeld),
-                Status::Broken(owner) => return Err(NotReleased::Broken(owner)),
+                Status::Broken(dead) => return Err(NotReleased::Broken(dead)),
                 Status::Held(owner) if owner_only && owner != world.me() => {
                     return Err(NotReleased::NotOwner);
                 }

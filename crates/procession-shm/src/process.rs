@@ -16,7 +16,7 @@ pub mod word {
     pub const PARENT: u64 = 32;
     /// Exit code as [`exit_word`](super::exit_word) makes it.
     pub const EXIT: u64 = 40;
-    /// Not 0 once the starter has noted the pid and writes here no more: until then nobody else gives the record back.
+    /// What holds the record when its process is gone, as [`keep`](super::keep) says.
     pub const NOTED: u64 = 48;
     /// A request to a template for this process: its number, or who has taken it. The runtime's.
     pub const OFFER: u64 = 56;
@@ -24,6 +24,16 @@ pub mod word {
     pub const POOL: u64 = 64;
     /// Free for the runtime's own words.
     pub const RUNTIME: u64 = 72;
+}
+
+/// Values of [`word::NOTED`].
+pub mod keep {
+    /// The starter has not noted the pid, or wants to know how the process ends: nobody else gives the record back.
+    pub const KEPT: u64 = 0;
+    /// The starter writes here no more.
+    pub const NOTED: u64 = 1;
+    /// As [`KEPT`], and the process is gone, with all that it had.
+    pub const EMPTY: u64 = 2;
 }
 
 /// What is known of a record.
@@ -37,6 +47,10 @@ pub enum State {
     Live(u64),
     /// Seen gone by this thread, which drops its leases.
     Leaving(Owner),
+    /// Seen gone by this thread, which drops its leases; the record is live again after that.
+    Emptying(Owner),
+    /// Being taken by this thread: what its last user left there is cleared before anybody can show up.
+    Preparing(Owner),
 }
 
 fn to_word(state: State) -> u64 {
@@ -45,17 +59,21 @@ fn to_word(state: State) -> u64 {
         State::Reserved(owner) => 1 | owner.to_bits() << 4,
         State::Live(generation) => 2 | generation << 4,
         State::Leaving(owner) => 3 | owner.to_bits() << 4,
+        State::Emptying(owner) => 4 | owner.to_bits() << 4,
+        State::Preparing(owner) => 5 | owner.to_bits() << 4,
     }
 }
 
 /// The state of record number `index`.
 pub fn state<W: World>(world: &W, index: u32) -> State {
     let word = world.load(at(world, index) + word::STATE);
-    match word & 3 {
+    match word & 7 {
         0 => State::Vacant,
         1 => State::Reserved(Owner::from_bits(word >> 4)),
         2 => State::Live(word >> 4),
-        _ => State::Leaving(Owner::from_bits(word >> 4)),
+        3 => State::Leaving(Owner::from_bits(word >> 4)),
+        4 => State::Emptying(Owner::from_bits(word >> 4)),
+        _ => State::Preparing(Owner::from_bits(word >> 4)),
     }
 }
 
@@ -89,9 +107,8 @@ pub fn vacate<W: World>(world: &W, index: u32, leaving: State) {
 pub fn reserve<W: World>(world: &W, reserver: Owner) -> Option<u32> {
     let high = crate::layout::header::PROCESSES_HIGH;
     for index in 0..world.layout().process_count as u32 {
-        if state(world, index) == State::Vacant
-            && change(world, index, State::Vacant, State::Reserved(reserver))
-        {
+        let preparing = State::Preparing(reserver);
+        if state(world, index) == State::Vacant && change(world, index, State::Vacant, preparing) {
             let record = at(world, index);
             world.add(record + word::GENERATION, 1);
             for word in [word::PID, word::START_TIME, word::PARENT, word::EXIT] {
@@ -104,10 +121,23 @@ pub fn reserve<W: World>(world: &W, reserver: Owner) -> Option<u32> {
                     Err(now) => seen = now,
                 }
             }
+            change(world, index, preparing, State::Reserved(reserver));
             return Some(index);
         }
     }
     None
+}
+
+/// Makes a reserved record live for the process that it was reserved for, in this use of it (compared as far as 32 bits
+/// go; in any, if `None`). Says how it is live, if it was the caller who made it so.
+pub fn show_up<W: World>(world: &W, index: u32, reserved_in: Option<u64>) -> Option<State> {
+    // Read in this order: whoever reserves it anew counts before he says so.
+    let seen = state(world, index);
+    let now = generation(world, index);
+    let meant = reserved_in.is_none_or(|then| then as u32 == now as u32);
+    let live = State::Live(now);
+    (meant && matches!(seen, State::Reserved(_)) && change(world, index, seen, live))
+        .then_some(live)
 }
 
 /// An exit code as a word.

@@ -10,11 +10,11 @@ use crate::job;
 use crate::layout::header;
 use crate::message;
 use crate::object;
-use crate::process;
+use crate::process::{self, State, keep};
 use crate::queue;
-use crate::slot::{Frames, Hazard, Intent, State, state, word};
+use crate::slot::{self, Frames, Hazard, Intent, state, word};
 use crate::tag::{Holds, Tag};
-use crate::world::{Owner, World};
+use crate::world::{Fate, Owner, World};
 
 /// Settles all that the thread of `slot` left half-done. Its life word must be the caller's.
 /// Says whose slot it was.
@@ -103,29 +103,50 @@ fn free_owned_by<W: World>(world: &W, dead: Owner) {
 /// Marks a slot killed, if it is still this generation's and nobody has marked it.
 pub fn mark_killed<W: World>(world: &W, slot: u32, seen: u64) -> bool {
     let (generation, was) = state(seen);
-    was == State::Live
+    was == slot::State::Live
         && world
             .cas(
                 world.layout().thread(slot) + word::STATE,
                 seen,
-                crate::slot::state_word(generation, State::Killed),
+                slot::state_word(generation, slot::State::Killed),
             )
             .is_ok()
 }
 
-/// Frees what a process that is gone had leases on, and its record; none of its threads has a
-/// slot any more. `seen` is the state in which it was found gone. Says whether it was the caller who did.
-pub fn recover_process<W: World>(world: &W, index: u32, seen: process::State) -> bool {
-    let leaving = process::State::Leaving(world.me());
-    let mine = match seen {
-        process::State::Vacant => false,
-        // Somebody else is at it, unless he died.
-        process::State::Leaving(owner) if world.fate(owner) == crate::world::Fate::Alive => false,
-        _ => process::change(world, index, seen, leaving),
-    };
+/// Frees what a process that is gone had leases on; its record stays its starter's, who is to learn how it ended. None of
+/// its threads has a slot any more. `seen` is the state in which it was found gone. Says whether it was the caller
+/// who did.
+pub fn empty_process<W: World>(world: &W, index: u32, seen: State) -> bool {
+    let emptying = State::Emptying(world.me());
+    let mine = is_free_to_change(world, seen) && process::change(world, index, seen, emptying);
+    if mine {
+        object::drop_leases(world, index);
+        let noted = world.layout().process(index) + process::word::NOTED;
+        let _ = world.cas(noted, keep::KEPT, keep::EMPTY);
+        let live = State::Live(process::generation(world, index));
+        process::change(world, index, emptying, live);
+    }
+    mine
+}
+
+/// As [`empty_process`], and frees its record.
+pub fn recover_process<W: World>(world: &W, index: u32, seen: State) -> bool {
+    let leaving = State::Leaving(world.me());
+    let mine = is_free_to_change(world, seen) && process::change(world, index, seen, leaving);
     if mine {
         object::drop_leases(world, index);
         process::vacate(world, index, leaving);
     }
     mine
+}
+
+/// Whether nobody else is at a record in this state, unless he died.
+fn is_free_to_change<W: World>(world: &W, seen: State) -> bool {
+    match seen {
+        State::Vacant => false,
+        State::Leaving(owner) | State::Emptying(owner) | State::Preparing(owner) => {
+            world.fate(owner) != Fate::Alive
+        }
+        State::Reserved(_) | State::Live(_) => true,
+    }
 }

@@ -11,8 +11,8 @@ pub mod word {
     pub const STATE: u64 = 0;
     /// The process record of the thread's process.
     pub const PROCESS: u64 = 8;
-    /// Kernel thread id.
-    pub const TID: u64 = 16;
+    /// The kernel's ids of the thread and of its process, as [`Ids`](super::Ids).
+    pub const IDS: u64 = 16;
     /// Frames in use.
     pub const DEPTH: u64 = 24;
     /// The cell of the element that the thread runs, or is about to claim; 0 if none. See [`crate::job`].
@@ -60,6 +60,45 @@ pub const fn state_word(generation: u64, state: State) -> u64 {
             State::Ended => 2,
             State::Killed => 3,
         }
+}
+
+/// What the kernel calls a thread: the ids of its process and its own, each less than 2^30; 0 if not known.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Ids {
+    /// Process id.
+    pub pid: u32,
+    /// Thread id.
+    pub tid: u32,
+}
+
+impl Ids {
+    const BITS: u32 = 30;
+
+    /// As a word of 60 bits.
+    pub const fn to_bits(self) -> u64 {
+        (self.pid as u64) << Self::BITS | self.tid as u64
+    }
+
+    /// Those that [`to_bits`](Self::to_bits) made these bits from.
+    pub const fn from_bits(bits: u64) -> Self {
+        let low = (1 << Self::BITS) - 1;
+        Self {
+            pid: (bits >> Self::BITS & low) as u32,
+            tid: (bits & low) as u32,
+        }
+    }
+}
+
+/// The ids of a thread, as long as its slot is not another's.
+pub fn ids<W: World>(world: &W, owner: Owner) -> Ids {
+    let at = world.layout().thread(owner.slot);
+    let ids = world.load(at + word::IDS);
+    let (generation, _) = state(world.load(at + word::STATE));
+    Ids::from_bits(if generation == owner.generation {
+        ids
+    } else {
+        0
+    })
 }
 
 /// What a thread announced before it touched a structure.

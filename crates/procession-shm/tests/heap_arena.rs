@@ -191,11 +191,9 @@ fn lock_of_a_killed_thread_breaks_and_resets() {
     let lock = Lock(object::body(&w, handle, Kind::Lock).expect("it lives"));
     assert!(lock.try_acquire(&doomed));
     assert_eq!(lock.acquire(&w, Some(0), OnEnd::Stays), Acquired::TimedOut);
+    let dead = doomed.ids();
     w.bury(doomed.owner());
-    assert_eq!(
-        lock.acquire(&w, None, OnEnd::Stays),
-        Acquired::Broken(doomed.owner())
-    );
+    assert_eq!(lock.acquire(&w, None, OnEnd::Stays), Acquired::Broken(dead));
     assert!(lock.reset(&w));
     assert_eq!(lock.acquire(&w, None, OnEnd::Stays), Acquired::Yes);
 }

@@ -9,7 +9,6 @@ use crate::program;
 use crate::sys::life_word::{LifeWord, Taken};
 use crate::sys::process;
 use procession_shm::layout::header;
-use procession_shm::process as record;
 use procession_shm::recover;
 use procession_shm::slot::{self, State, state_word};
 use procession_shm::{Fate, Owner, World};
@@ -116,8 +115,9 @@ fn take_slot(arena: &Arena) -> Owner {
         let at = arena.layout().thread(slot);
         let before = arena.load(at + slot::word::PROCESS) as u32;
         arena.store(at + slot::word::PROCESS, process as u64);
-        arena.store(at + slot::word::TID, process::tid() as u64);
         arena.store(at + slot::word::STATE, state_word(generation, State::Live));
+        // After the generation: who reads them first knows whose they are.
+        arena.store(at + slot::word::IDS, my_ids());
         let owner = Owner { slot, generation };
         CACHED.with(|cached| cached.set((arena.token(), owner)));
         let mut high = arena.load(header::THREADS_HIGH);
@@ -352,7 +352,7 @@ pub(crate) fn end_process(arena: &Arena) {
         let seen = arena.load(at + slot::word::STATE);
         let (generation, state) = slot::state(seen);
         if state == State::Live && arena.load(at + slot::word::PROCESS) == process {
-            if arena.load(at + slot::word::TID) != process::tid() as u64 {
+            if arena.load(at + slot::word::IDS) != my_ids() {
                 // It may be amid anything, and does not end it.
                 arena.store(at + slot::word::CUT_SHORT, 1);
             }
@@ -379,14 +379,7 @@ pub(crate) fn rename_process(arena: &Arena, from: u32, to: u32) {
     }
 }
 
-/// Record of the process of a thread, and its kernel ids, as far as they are known: (pid, tid).
-pub(crate) fn ids(arena: &Arena, owner: Owner) -> (u32, u32) {
-    let at = arena.layout().thread(owner.slot);
-    let process = arena.load(at + slot::word::PROCESS) as u32;
-    let pid = if (process as u64) < arena.layout().process_count {
-        arena.load(arena.layout().process(process) + record::word::PID) as u32
-    } else {
-        0
-    };
-    (pid, arena.load(at + slot::word::TID) as u32)
+fn my_ids() -> u64 {
+    let (pid, tid) = (process::pid(), process::tid());
+    slot::Ids { pid, tid }.to_bits()
 }

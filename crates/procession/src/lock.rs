@@ -1,12 +1,11 @@
 //! Locks between processes that notice their holder's death.
 
-use crate::arena::Arena;
 use crate::error::{Error, Kind, Result};
-use crate::life;
 use crate::object::{Object, travels};
 use crate::time;
 use procession_shm::lock::{self as shm, Acquired, NotReleased, OnEnd, Status};
-use procession_shm::{Owner, object};
+use procession_shm::object;
+use procession_shm::slot::Ids;
 use std::time::Duration;
 
 /// A lock between processes. Not reentrant; any thread of any process may release it.
@@ -103,16 +102,14 @@ impl Lock {
     #[inline]
     pub fn acquire_until(&self, until: Option<u64>) -> Result<bool> {
         let arena = self.object.arena();
-        settle(arena, self.shm().acquire(arena, until, OnEnd::Stays))
+        settle(self.shm().acquire(arena, until, OnEnd::Stays))
     }
 
     /// Releases without a guard, whoever holds it.
     #[inline]
     pub fn release(&self) -> Result<()> {
         let arena = self.object.arena();
-        self.shm()
-            .release(arena, false)
-            .map_err(|why| not_released(arena, why))
+        self.shm().release(arena, false).map_err(not_released)
     }
 }
 
@@ -208,24 +205,20 @@ impl ReentrantLock {
     #[inline]
     pub fn acquire_until(&self, until: Option<u64>) -> Result<bool> {
         let arena = self.object.arena();
-        settle(arena, self.shm().acquire(arena, until))
+        settle(self.shm().acquire(arena, until))
     }
 
     /// Releases once; an error of kind [`Kind::NotHeld`] if the caller does not hold it.
     #[inline]
     pub fn release(&self) -> Result<()> {
         let arena = self.object.arena();
-        self.shm()
-            .release(arena)
-            .map_err(|why| not_released(arena, why))
+        self.shm().release(arena).map_err(not_released)
     }
 
     /// Releases altogether, and says how often it was held: what a condition does.
     pub(crate) fn release_all(&self) -> Result<u64> {
         let arena = self.object.arena();
-        self.shm()
-            .release_all(arena)
-            .map_err(|why| not_released(arena, why))
+        self.shm().release_all(arena).map_err(not_released)
     }
 
     pub(crate) fn set_depth(&self, depth: u64) {
@@ -246,17 +239,16 @@ impl Drop for ReentrantGuard<'_> {
     }
 }
 
-pub(crate) fn settle(arena: &Arena, acquired: Acquired) -> Result<bool> {
+pub(crate) fn settle(acquired: Acquired) -> Result<bool> {
     match acquired {
         Acquired::Yes => Ok(true),
         Acquired::TimedOut => Ok(false),
         Acquired::Interrupted => Err(procession_shm::Interrupted.into()),
-        Acquired::Broken(owner) => Err(broken(arena, owner)),
+        Acquired::Broken(dead) => Err(broken(dead)),
     }
 }
 
-fn broken(arena: &Arena, owner: Owner) -> Error {
-    let (pid, tid) = life::ids(arena, owner);
+fn broken(Ids { pid, tid }: Ids) -> Error {
     Error::of_death(
         Kind::BrokenLock,
         format!(
@@ -266,7 +258,7 @@ fn broken(arena: &Arena, owner: Owner) -> Error {
     )
 }
 
-fn not_released(arena: &Arena, why: NotReleased) -> Error {
+fn not_released(why: NotReleased) -> Error {
     match why {
         NotReleased::NotHeld => Error::new(
             Kind::NotHeld,
@@ -276,6 +268,6 @@ fn not_released(arena: &Arena, why: NotReleased) -> Error {
             Kind::NotHeld,
             "release of a reentrant lock that another thread holds; only its holder may",
         ),
-        NotReleased::Broken(owner) => broken(arena, owner),
+        NotReleased::Broken(dead) => broken(dead),
     }
 }

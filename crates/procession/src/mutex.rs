@@ -85,8 +85,7 @@ impl<T: PlainData> Mutex<T> {
 
     fn guard(&self, until: Option<u64>) -> Result<Option<MutexGuard<'_, T>>> {
         let arena = self.object.arena();
-        let locked =
-            retry(|| settle(arena, self.lock_word().acquire(arena, until, OnEnd::Breaks)))?;
+        let locked = retry(|| settle(self.lock_word().acquire(arena, until, OnEnd::Breaks)))?;
         Ok(locked.then(|| MutexGuard { mutex: self }))
     }
 

@@ -14,7 +14,7 @@ use crate::sys::process;
 use crate::view;
 use procession_shm::layout::header;
 use procession_shm::object;
-use procession_shm::process::{self as record, State};
+use procession_shm::process::{self as record, State, keep};
 use procession_shm::{Owner, World, recover};
 use rustix::fd::{AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
 use rustix::io::Errno;
@@ -139,7 +139,7 @@ extern "C" fn after_fork_in_parent() {
     {
         // Nobody will note the pid of a child that is not ours.
         let noted = arena.layout().process(index) + record::word::NOTED;
-        arena.store(noted, 1);
+        arena.store(noted, keep::NOTED);
     }
 }
 
@@ -213,7 +213,7 @@ pub(crate) fn unreserve_if_unused(arena: &Arena, index: u32, generation_meant: u
 /// This process's starter does not note its pid: its record says so.
 pub(crate) fn note_myself(arena: &Arena) {
     let at = arena.layout().process(arena.my_process());
-    arena.store(at + record::word::NOTED, 1);
+    arena.store(at + record::word::NOTED, keep::NOTED);
 }
 
 /// Notes the pid of a child that was started with this record. To be called for each, by its starter.
@@ -227,7 +227,7 @@ pub fn set_pid(arena: &Arena, index: u32, pid: u32) {
     if matches!(seen, State::Reserved(_)) {
         record::change(arena, index, seen, State::Live(generation(arena, index)));
     }
-    arena.store(at + record::word::NOTED, 1);
+    arena.store(at + record::word::NOTED, keep::NOTED);
     // Who saw it end before left the record to us.
     recover_if_gone(arena, index);
 }
@@ -244,18 +244,13 @@ pub(crate) fn show_up(arena: &Arena, index: u32, reserved_in: Option<u64>) -> Re
     if index as u64 >= arena.layout().process_count {
         return Err(gone());
     }
-    let seen = record::state(arena, index);
-    let now = generation(arena, index);
-    // Compared as far as a name of 32 bits goes.
-    if reserved_in.is_some_and(|then| then as u32 != now as u32) {
-        return Err(gone());
-    }
-    let live = State::Live(now);
-    if !matches!(seen, State::Reserved(_)) || !record::change(arena, index, seen, live) {
+    if record::show_up(arena, index, reserved_in).is_none() {
         // The starter was faster, and has noted who we are.
+        let now = generation(arena, index);
         let at = arena.layout().process(index);
-        let noted = arena.load(at + record::word::PID) == process::pid() as u64;
-        if !noted || record::state(arena, index) != live {
+        let noted = arena.load(at + record::word::PID) == process::pid() as u64
+            && reserved_in.is_none_or(|then| then as u32 == now as u32);
+        if !noted || record::state(arena, index) != State::Live(now) {
             return Err(gone());
         }
     }
@@ -268,12 +263,7 @@ pub(crate) fn show_up(arena: &Arena, index: u32, reserved_in: Option<u64>) -> Re
 pub(crate) fn become_asked_for(arena: &Arena, index: u32, generation_asked: u64) -> bool {
     let spare = arena.my_process();
     let was = State::Live(generation(arena, spare));
-    let seen = record::state(arena, index);
-    let live = State::Live(generation_asked);
-    if generation(arena, index) != generation_asked
-        || !matches!(seen, State::Reserved(_))
-        || !record::change(arena, index, seen, live)
-    {
+    if record::show_up(arena, index, Some(generation_asked)).is_none() {
         return false;
     }
     enter(arena, index);
@@ -295,6 +285,12 @@ fn enter(arena: &Arena, index: u32) {
     arena.record.store(index + 1, Ordering::Relaxed);
 }
 
+/// Who takes a record before he has a slot.
+const NOBODY: Owner = Owner {
+    slot: 0,
+    generation: 0,
+};
+
 /// The record of this process; the root, and forks that no handler saw, take one here.
 #[cold]
 pub(crate) fn my_record(arena: &Arena) -> u32 {
@@ -306,14 +302,10 @@ pub(crate) fn my_record(arena: &Arena) -> u32 {
     if let Some(record) = arena.record.load(Ordering::Relaxed).checked_sub(1) {
         return record;
     }
-    let nobody = Owner {
-        slot: 0,
-        generation: 0,
-    };
-    let index = record::reserve(arena, nobody)
+    let index = record::reserve(arena, NOBODY)
         .expect("a process record is free, or the program could not have started this process");
     let live = State::Live(generation(arena, index));
-    record::change(arena, index, State::Reserved(nobody), live);
+    record::change(arena, index, State::Reserved(NOBODY), live);
     let noted = arena.layout().process(index) + record::word::NOTED;
     arena.store(noted, 1);
     match arena
@@ -332,7 +324,8 @@ pub(crate) fn my_record(arena: &Arena) -> u32 {
     }
 }
 
-/// If a process is gone for good, and its threads' slots are recovered, takes back what it had.
+/// If a process is gone for good, and its threads' slots are recovered, takes back what it had; its record too, unless
+/// its starter is to learn from it how the process ended.
 pub fn recover_if_gone(arena: &Arena, index: u32) {
     if index as u64 >= arena.layout().process_count {
         return;
@@ -340,24 +333,42 @@ pub fn recover_if_gone(arena: &Arena, index: u32) {
     let at = arena.layout().process(index);
     // Read first: the rest is this use's, or the state has moved on when it is changed.
     let seen = record::state(arena, index);
+    let noted = arena.load(at + record::word::NOTED);
+    let shown_up = matches!(seen, State::Live(_) | State::Emptying(_));
+    let kept = shown_up && noted != keep::NOTED && !parent_is_gone(arena, index);
     let gone = match seen {
         State::Vacant => false,
-        State::Leaving(_) => true,
+        State::Leaving(_) | State::Emptying(_) => true,
+        // Of a fork that no handler saw nobody can tell.
+        State::Preparing(taker) => taker != NOBODY,
         // Not shown up yet: its starter watches over it, or is gone himself.
         State::Reserved(_) => parent_is_gone(arena, index),
         State::Live(_) => {
             let pid = arena.load(at + record::word::PID) as u32;
             pid != 0
+                && !(kept && noted == keep::EMPTY)
                 && process::is_gone(pid, arena.load(at + record::word::START_TIME))
-                && (arena.load(at + record::word::NOTED) != 0 || parent_is_gone(arena, index))
         }
     };
-    if gone {
-        life::look_round(arena);
-        if !life::has_threads(arena, index) && recover::recover_process(arena, index, seen) {
-            // What only it had is no more: the other ends of its pipes look.
-            arena.tell_death();
-        }
+    if !gone {
+        return;
+    }
+    life::look_round(arena);
+    if life::has_threads(arena, index) {
+        return;
+    }
+    let mine = if kept {
+        recover::empty_process(arena, index, seen)
+    } else {
+        recover::recover_process(arena, index, seen)
+    };
+    if mine {
+        // What only it had is no more: the other ends of its pipes look.
+        arena.tell_death();
+    }
+    if mine && kept && arena.load(at + record::word::NOTED) == keep::NOTED {
+        // Its starter let go of it meanwhile, and left it to us.
+        recover_if_gone(arena, index);
     }
 }
 
@@ -493,7 +504,10 @@ pub fn exit_of(
 /// Who asked the template for a process has learned how it ended, or does not care: its record may be given back, which
 /// nobody did before. To be called once.
 pub fn let_go(arena: &Arena, index: u32) {
-    arena.store(arena.layout().process(index) + record::word::NOTED, 1);
+    arena.store(
+        arena.layout().process(index) + record::word::NOTED,
+        keep::NOTED,
+    );
     recover_if_gone(arena, index);
 }
 

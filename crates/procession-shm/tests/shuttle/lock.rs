@@ -85,7 +85,7 @@ fn lock_death(n: u64) -> bool {
             })
         })
         .collect();
-    let dead = doomed.owner();
+    let dead = doomed.ids();
     let died = dies_at(&doomed, &undertaker, n, |w| {
         // Others only hold it for a moment, and do not die.
         assert_eq!(lock.acquire(w, None, OnEnd::Stays), Acquired::Yes);

@@ -79,6 +79,7 @@ mod object;
 mod pool;
 mod pool_state;
 mod pool_user;
+mod process;
 mod queue;
 mod queue_life;
 mod queue_user;

@@ -184,6 +184,11 @@ impl Shared {
         };
         self.word(at)
             .store(slot::state_word(me.generation, State::Live), SeqCst);
+        let ids = slot::Ids {
+            pid: 1000,
+            tid: 1000 + slot,
+        };
+        self.word(at + slot::word::IDS).store(ids.to_bits(), SeqCst);
         self.word(header::THREADS_HIGH)
             .fetch_max(slot as u64 + 1, SeqCst);
         Handle {
@@ -280,6 +285,11 @@ impl Handle {
 
     pub fn owner(&self) -> Owner {
         self.me
+    }
+
+    /// The ids of the thread.
+    pub fn ids(&self) -> slot::Ids {
+        slot::ids(self, self.me)
     }
 
     /// Counts a step; false if the thread is no more and its unwinding must leave no trace.

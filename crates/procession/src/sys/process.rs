@@ -104,6 +104,20 @@ pub fn is_gone(pid: u32, start: u64) -> bool {
     }
 }
 
+/// How many threads this process has; 0 where /proc can't be read.
+pub fn threads() -> usize {
+    std::fs::read_dir("/proc/self/task").map_or(0, Iterator::count)
+}
+
+/// This process holds on to none of its starter's streams, nor to its directory.
+pub fn leave_streams_and_directory() -> io::Result<()> {
+    let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
+    rustix::stdio::dup2_stdin(&null)?;
+    rustix::stdio::dup2_stdout(&null)?;
+    rustix::stdio::dup2_stderr(&null)?;
+    rustix::process::chdir("/")
+}
+
 /// Waits until the process of a pidfd has ended, for `timeout` at most (for ever if `None`).
 /// `Err(INTR)` on a signal.
 pub fn wait_ended(pidfd: BorrowedFd<'_>, timeout: Option<Timespec>) -> io::Result<bool> {
@@ -287,7 +301,10 @@ pub fn exit_code(status: i32) -> i32 {
 /// The exit code of a process that has ended and that somebody else waits for, or has waited for, as far
 /// as the kernel tells it: after the wait from Linux 6.15 on, before it always.
 pub fn exit_of(pidfd: BorrowedFd<'_>, pid: u32) -> Option<i32> {
-    exit_after_wait(pidfd).or_else(|| ending_code(pid, 0))
+    // Once more at the end: it may have been waited for just now.
+    exit_after_wait(pidfd)
+        .or_else(|| ending_code(pid, 0))
+        .or_else(|| exit_after_wait(pidfd))
 }
 
 fn exit_after_wait(pidfd: BorrowedFd<'_>) -> Option<i32> {

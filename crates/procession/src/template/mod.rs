@@ -18,7 +18,7 @@
 mod request;
 mod spares;
 
-pub use request::{Answer, Request, start};
+pub use request::{Answer, Request, Started, open_started, start};
 pub use spares::{Taken, Template};
 
 use crate::arena::{self, Arena};
@@ -184,6 +184,13 @@ fn name_of(arena: &Arena, index: u32) -> u64 {
     program::generation(arena, index) & 0xffff_ffff | (index as u64 + 1) << 32
 }
 
+/// Whether the process of a record is a template: it is a child of who needed it first, but nobody knows it as one.
+pub(crate) fn is_template(arena: &Arena, index: u32) -> bool {
+    let name = name_of(arena, index);
+    let mut doors = (0..DOORS).map(|index| arena::word::DOORS + index * DOOR_BYTES);
+    doors.any(|at| arena.load(at + door::TEMPLATE) == name)
+}
+
 /// Whether the process of such a word lives, or is being started by one who does.
 fn is_alive(arena: &Arena, name: u64) -> bool {
     let Some(index) = ((name >> 32) as u32).checked_sub(1) else {
@@ -197,6 +204,6 @@ fn is_alive(arena: &Arena, name: u64) -> bool {
     match record::state(arena, index) {
         State::Live(_) if pid != 0 => !sys::is_gone(pid, arena.load(at + record::word::START_TIME)),
         State::Live(_) | State::Reserved(_) => !program::parent_is_gone(arena, index),
-        State::Vacant | State::Leaving(_) => false,
+        _ => false,
     }
 }

@@ -3,13 +3,15 @@
 use super::{DOORS, Ends, MESSAGE_BYTES, door, is_alive, name_of};
 use crate::arena::{self, Arena};
 use crate::error::{Error, Kind, Result};
+use crate::lock::retry;
 use crate::program;
 use crate::sys::{message, process as sys};
 use procession_shm::process::{self as record, State, word};
 use procession_shm::{Wake, World};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fd::{BorrowedFd, RawFd};
+use rustix::fd::{BorrowedFd, OwnedFd, RawFd};
 use rustix::io::Errno;
+use rustix::process::{Signal, pidfd_send_signal};
 use std::ffi::{CStr, CString};
 
 /// How many templates one request starts before it takes it that none can live here.
@@ -50,6 +52,26 @@ pub enum Answer {
     },
     /// The caller is to start a template, with this record: see [`start`].
     Start(u32),
+}
+
+/// A process that showed up under its record, as its requester finds it.
+pub enum Started {
+    /// It runs.
+    Runs(OwnedFd),
+    /// It has ended: in place of its pidfd a descriptor that is readable, and how it ended, if anybody knows.
+    Ended(OwnedFd, Option<i32>),
+}
+
+/// The process of a record of which [`Request::wait`] said that it has started.
+pub fn open_started(arena: &Arena, record: u32) -> Result<Started> {
+    let generation = program::generation(arena, record);
+    let failed = |e| Error::system("opening a process", e);
+    if let Some(pidfd) = program::pidfd(arena, record).map_err(failed)? {
+        return Ok(Started::Runs(pidfd));
+    }
+    let code = program::exit_code(arena, record, generation);
+    program::let_go(arena, record);
+    Ok(Started::Ended(sys::ended().map_err(failed)?, code))
 }
 
 /// A process that is asked for.
@@ -206,11 +228,11 @@ impl Request {
     /// Offers again what one took who died before he showed up. Says whether it is offered.
     fn offer_again(&mut self, arena: &Arena, offer: u64) -> bool {
         let seen = record::state(arena, self.record);
+        if arena.load(self.at() + word::PID) != 0 {
+            return false;
+        }
         if matches!(seen, State::Live(_)) {
-            // He writes no more: if he left no pid by now, nobody was told of him.
-            if arena.load(self.at() + word::PID) != 0 {
-                return false;
-            }
+            // He left no pid and writes no more, so nobody was told of him.
             record::change(arena, self.record, seen, State::Reserved(arena.me()));
         }
         self.renew(arena);
@@ -227,6 +249,27 @@ impl Request {
     /// Takes the request back; false if a spare was faster.
     pub fn withdraw(&mut self, arena: &Arena) -> bool {
         arena.cas(self.at() + word::OFFER, self.number, 0).is_ok()
+    }
+
+    /// Takes the request back and gives the record up; a process that has it already is killed.
+    pub fn cancel(&mut self, arena: &Arena) {
+        loop {
+            if self.withdraw(arena) {
+                return program::unreserve(arena, self.record);
+            }
+            match retry(|| self.wait(arena)) {
+                Ok(Answer::Started(_)) => {
+                    if let Ok(Started::Runs(pidfd)) = open_started(arena, self.record) {
+                        let _ = pidfd_send_signal(&pidfd, Signal::KILL);
+                        program::let_go(arena, self.record);
+                    }
+                    return;
+                }
+                Ok(Answer::Start(template)) => program::unreserve(arena, template),
+                // Refused or taken back, so nobody has the record; or nobody knows who has it.
+                Ok(Answer::Unfit { .. }) | Err(_) => return program::unreserve(arena, self.record),
+            }
+        }
     }
 
     fn message(&self, arena: &Arena) -> [u8; MESSAGE_BYTES] {

@@ -224,7 +224,11 @@ fn note_end(arena: &Arena, pid: u32, code: i32) {
         .min(arena.layout().process_count) as u32;
     for index in 0..high {
         let at = arena.layout().process(index);
-        let its = matches!(record::state(arena, index), State::Live(_))
+        let shown_up = matches!(
+            record::state(arena, index),
+            State::Live(_) | State::Emptying(_)
+        );
+        let its = shown_up
             && arena.load(at + word::PID) == pid as u64
             && arena.load(at + word::START_TIME) == sys::start_time(pid);
         if its {
