@@ -38,7 +38,8 @@ pub use mutex::{Mutex, MutexGuard, PlainData};
 pub use pipe::{Receiver, Sender, pipe};
 pub use pool::{Pool, Task};
 pub use process::{
-    ExitStatus, Joined, Process, active_children, current_process, init, parent_process,
+    ExitStatus, Joined, Process, StartMethod, active_children, current_process, init,
+    parent_process, set_start_method, start_method,
 };
 pub use queue::Queue;
 pub use semaphore::{BoundedSemaphore, Semaphore};

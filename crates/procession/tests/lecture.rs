@@ -2,7 +2,6 @@
 
 mod support;
 
-use libtest_mimic::{Arguments, Trial};
 use procession::condition::Guarding;
 use procession::{
     Barrier, BoundedSemaphore, Condition, Event, ExitStatus, Joined, Kind, Lock, Mutex, Process,
@@ -15,7 +14,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
-use support::{Outcome, PROMISED, trial};
+use support::{Body, Outcome, PROMISED, run_under_each_method};
 
 /// Set in a program whose `main` forgets `init`.
 const FORGETS: &str = "LECTURE_FORGETS_INIT";
@@ -24,8 +23,6 @@ const FORGETS: &str = "LECTURE_FORGETS_INIT";
 const LONG: Duration = Duration::from_secs(15);
 /// A time that is over at once.
 const SHORT: Duration = Duration::from_millis(5);
-
-type Body = fn() -> Outcome;
 
 fn main() {
     if std::env::var_os(FORGETS).is_some() {
@@ -56,8 +53,7 @@ fn main() {
         ("queue_between_processes", queue_between_processes),
         ("cpu_bound", cpu_bound),
     ];
-    let trials = rows.map(|(name, body)| -> Trial { trial(name, 2 * LONG, body) });
-    libtest_mimic::run(&Arguments::from_args(), trials.into()).exit();
+    run_under_each_method(2 * LONG, &rows);
 }
 
 // How many cores.

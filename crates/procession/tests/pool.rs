@@ -2,9 +2,9 @@
 
 mod support;
 
-use libtest_mimic::{Arguments, Trial};
 use procession::{
     Error, Event, Kind, Lock, Pool, Process, Queue, Semaphore, current_process, parent_process,
+    start_method,
 };
 use serde::{Deserialize, Serialize, Serializer};
 use std::cell::Cell;
@@ -14,7 +14,10 @@ use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
-use support::{Outcome, PROMISED, is_gone_by, trial, until};
+use support::{
+    Body, METHOD, Outcome, PROMISED, follow_environment, is_gone_by, method_name,
+    run_under_each_method, until,
+};
 
 /// Set in a program that the tests start as a root of its own.
 const MODE: &str = "POOL_MODE";
@@ -24,11 +27,10 @@ const LONG: Duration = Duration::from_secs(20);
 /// A time that is over at once.
 const SHORT: Duration = Duration::from_millis(20);
 
-type Body = fn() -> Outcome;
-
 fn main() {
     procession::init();
     if std::env::var(MODE).as_deref() == Ok("root") {
+        follow_environment();
         return busy_root();
     }
     let rows: [(&str, Body); 33] = [
@@ -66,8 +68,7 @@ fn main() {
         ("pools_in_a_pool", pools_in_a_pool),
         ("root_takes_the_pool_along", root_takes_the_pool_along),
     ];
-    let trials = rows.map(|(name, body)| -> Trial { trial(name, 2 * LONG, body) });
-    libtest_mimic::run(&Arguments::from_args(), trials.into()).exit();
+    run_under_each_method(2 * LONG, &rows);
 }
 
 fn square(n: u64) -> u64 {
@@ -91,11 +92,15 @@ fn all_workers(pool: &Pool) -> Vec<u32> {
     pool.workers()
 }
 
-fn keeper_of(name: &str) -> u32 {
+fn find_keeper(name: &str) -> Option<u32> {
     let keeper = format!("{name}-keeper");
     let children = procession::active_children();
     let found = children.iter().find(|child| child.name == keeper);
-    found.expect("the pool has a keeper").pid
+    found.map(|child| child.pid)
+}
+
+fn keeper_of(name: &str) -> u32 {
+    find_keeper(name).expect("the pool has a keeper")
 }
 
 // Results.
@@ -734,9 +739,11 @@ fn keeper_killed() -> Outcome {
     let pool = Pool::builder().workers(2).name("early").build()?;
     kill(keeper_of("early"), libc::SIGKILL);
     assert_eq!(pool.map(square, 0..3)?, [0, 1, 4]);
-    // All that the pool has, at once.
+    // All that the pool has, at once: workers of the first keeper may have done without another.
     let workers = all_workers(&pool);
-    kill(keeper_of("early"), libc::SIGKILL);
+    if let Some(keeper) = find_keeper("early") {
+        kill(keeper, libc::SIGKILL);
+    }
     workers.iter().for_each(|&pid| kill(pid, libc::SIGKILL));
     assert_eq!(pool.map(square, 0..3)?, [0, 1, 4]);
     // While only a callback waits.
@@ -908,6 +915,7 @@ fn busy_root() {
 fn root_takes_the_pool_along() -> Outcome {
     let mut root = Command::new(std::env::current_exe()?)
         .env(MODE, "root")
+        .env(METHOD, method_name(start_method()))
         .stdout(Stdio::piped())
         .spawn()?;
     let output = BufReader::new(root.stdout.take().expect("it is piped"));

@@ -1,22 +1,18 @@
-//! The child's side: `init`, the request it was started with, and its answer.
-//!
-//! Request and answer stand in an unnamed file that starter and child share: however long, neither waits for the other.
+//! The child's side: `init`, and what a process does that was started with a request.
 
-use super::{panics, token};
+use super::mail::{Answer, Mail, Request};
+use super::{forkserver, panics, token};
 use crate::arena::Arena;
 use crate::carrier;
 use crate::cpu;
 use crate::error::{Error, Kind, Result};
 use crate::program;
-use crate::sys::{memory, process as sys};
+use crate::sys::process as sys;
+use crate::template;
 use procession_shm::object::Handle;
-use rustix::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
-use rustix::fs::{MemfdFlags, memfd_create};
-use serde::{Deserialize, Serialize};
-use std::ffi::CString;
-use std::fs::File;
+use rustix::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::ffi::{CString, OsStr};
 use std::os::unix::ffi::OsStringExt;
-use std::os::unix::fs::FileExt;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -27,16 +23,6 @@ static INITIALIZED: AtomicBool = AtomicBool::new(false);
 static CURRENT: OnceLock<(String, Option<Parent>)> = OnceLock::new();
 /// The name of a pool's worker, which was forked from a process with a name of its own.
 static WORKER: OnceLock<String> = OnceLock::new();
-
-#[derive(Serialize, Deserialize)]
-pub(super) struct Request {
-    pub name: String,
-    pub affinity: Option<Vec<usize>>,
-    pub token: i64,
-    pub arguments: Vec<u8>,
-    pub handles: Vec<(u64, u64)>,
-    pub parent: (u32, String),
-}
 
 /// The process that started this one.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -106,40 +92,59 @@ pub(crate) fn check_initialized() -> Result<()> {
 pub fn init() {
     INITIALIZED.store(true, Ordering::Relaxed);
     let mut arguments = std::env::args_os().skip(1);
-    if arguments.next().as_deref() != Some(MARK.as_ref()) {
-        return;
-    }
-    let numbers: Vec<i32> = arguments
-        .filter_map(|number| number.to_str()?.parse().ok())
-        .collect();
-    let &[arena, root, record, mail] = numbers.as_slice() else {
-        eprintln!(
-            "procession: {MARK} is for processes that procession starts; run the program without it"
-        );
-        std::process::exit(2);
+    let mark = arguments.next();
+    let numbers = || {
+        let numbers = arguments.filter_map(|number| number.to_str()?.parse().ok());
+        numbers.collect::<Vec<u64>>()
     };
-    std::process::exit(run(arena, root, record as u32, mail));
+    let code = match mark.as_deref().and_then(OsStr::to_str) {
+        Some(MARK) => run(&numbers()),
+        Some(forkserver::MARK) => forkserver::serve(&numbers()),
+        _ => return,
+    };
+    std::process::exit(code.unwrap_or_else(|| {
+        let mark = mark.unwrap_or_default();
+        let mark = mark.display();
+        eprintln!(
+            "procession: {mark} is for processes that procession starts; run the program without it"
+        );
+        2
+    }));
 }
 
-fn run(arena: RawFd, root: RawFd, record: u32, mail: RawFd) -> i32 {
-    // SAFETY: the starter passed these descriptors to this process for this use only.
-    let (arena, mail) = unsafe {
-        (
-            OwnedFd::from_raw_fd(arena),
-            Mail(File::from(OwnedFd::from_raw_fd(mail))),
-        )
+/// A descriptor that the starter handed to this process for this use only.
+pub(super) fn received(number: u64) -> OwnedFd {
+    // SAFETY: it was opened for this process, which knows it by this number alone.
+    let fd = unsafe { OwnedFd::from_raw_fd(number as RawFd) };
+    let _ = rustix::io::fcntl_setfd(fd.as_fd(), rustix::io::FdFlags::CLOEXEC);
+    fd
+}
+
+/// Does what this process was started for. Says its exit code; `None` if the numbers are not what a starter gives.
+fn run(numbers: &[u64]) -> Option<i32> {
+    let &[arena, root, record, mail] = numbers else {
+        return None;
     };
-    for fd in [arena.as_fd(), mail.file()] {
-        let _ = rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::CLOEXEC);
-    }
-    let started = mail.receive().and_then(|request| {
-        Arena::attach(arena, root, record, None)?;
+    let mail = Mail::from(received(mail));
+    let request = mail.receive().and_then(|request| {
+        Arena::attach(received(arena), root as RawFd, record as u32, None)?;
+        if let Some((send, receive, standing)) = request.ends {
+            template::adopt(send, receive, standing);
+        }
+        Ok(request)
+    });
+    Some(perform(&mail, request))
+}
+
+/// Does what was asked for, and answers. Says the exit code.
+pub(super) fn perform(mail: &Mail, request: Result<Request>) -> i32 {
+    let ready = request.and_then(|request| {
         if let Some(cpus) = &request.affinity {
             cpu::set_affinity(0, cpus)?;
         }
         Ok(request)
     });
-    let request = match started {
+    let request = match ready {
         Ok(request) => request,
         Err(error) => {
             eprintln!("procession: this process could not be started: {error}");
@@ -175,14 +180,6 @@ fn run(arena: RawFd, root: RawFd, record: u32, mail: RawFd) -> i32 {
     code
 }
 
-#[derive(Serialize, Deserialize)]
-enum Answer {
-    Returned(Vec<u8>),
-    Panicked(String),
-    /// Serialization failed, or the process could not be set up.
-    Failed((bool, String)),
-}
-
 fn error_parts(error: &Error) -> (bool, String) {
     (error.kind() == Kind::Serialization, error.to_string())
 }
@@ -195,112 +192,26 @@ fn catch(call: impl FnOnce() -> Result<Vec<u8>>) -> Answer {
     }
 }
 
-/// The file in which a request goes to a child and its answer comes back: 16 bytes of lengths, request, answer.
-#[derive(Debug)]
-pub(super) struct Mail(File);
-
-impl Mail {
-    pub(super) fn send(request: &Request) -> Result<Self> {
-        let file = memfd_create(c"procession-mail", MemfdFlags::CLOEXEC)
-            .map_err(|e| Error::system("making a request", e))?;
-        let bytes = postcard::to_stdvec(request).map_err(|e| {
-            Error::new(
-                Kind::Serialization,
-                format!("the request can't be written: {e}"),
-            )
-        })?;
-        let mail = Self(File::from(file));
-        mail.write(16, &bytes)?;
-        mail.write(0, &(bytes.len() as u64).to_le_bytes())?;
-        Ok(mail)
-    }
-
-    pub(super) fn file(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
-    }
-
-    fn receive(&self) -> Result<Request> {
-        let bytes = self.read(16, self.length(0)?)?;
-        postcard::from_bytes(&bytes)
-            .map_err(|e| Error::new(Kind::Serialization, format!("the request is not one: {e}")))
-    }
-
-    fn reply(&self, answer: &Answer) -> Result<()> {
-        let bytes = postcard::to_stdvec(answer)
-            .map_err(|e| Error::new(Kind::Serialization, e.to_string()))?;
-        self.write(16 + self.length(0)?, &bytes)?;
-        // Written last: a child that dies before has not answered.
-        self.write(8, &(bytes.len() as u64).to_le_bytes())
-    }
-
-    /// What the child answered, if it did.
-    pub(super) fn answer(&self) -> Result<Option<Result<Vec<u8>>>> {
-        let len = self.length(8)?;
-        if len == 0 {
-            return Ok(None);
-        }
-        let bytes = self.read(16 + self.length(0)?, len)?;
-        let answer = postcard::from_bytes(&bytes)
-            .map_err(|e| Error::new(Kind::Serialization, format!("the answer is not one: {e}")))?;
-        Ok(Some(match answer {
-            Answer::Returned(bytes) => Ok(bytes),
-            Answer::Panicked(message) => Err(Error::new(Kind::Panicked, message)),
-            Answer::Failed((true, message)) => Err(Error::new(Kind::Serialization, message)),
-            Answer::Failed((false, message)) => Err(Error::new(Kind::System, message)),
-        }))
-    }
-
-    fn length(&self, at: u64) -> Result<u64> {
-        let mut bytes = [0; 8];
-        match self.0.read_at(&mut bytes, at) {
-            Ok(_) => Ok(u64::from_le_bytes(bytes)),
-            Err(error) => Err(Error::new(
-                Kind::System,
-                format!("reading a request: {error}"),
-            )),
-        }
-    }
-
-    fn read(&self, at: u64, len: u64) -> Result<Vec<u8>> {
-        let most =
-            memory::size(self.0.as_fd()).map_err(|e| Error::system("reading a request", e))?;
-        if len > most {
-            return Err(Error::new(
-                Kind::System,
-                format!("a request says that it has {len} bytes, its file has {most}"),
-            ));
-        }
-        let mut bytes = vec![0; len as usize];
-        self.0
-            .read_exact_at(&mut bytes, at)
-            .map_err(|e| Error::new(Kind::System, format!("reading a request: {e}")))?;
-        Ok(bytes)
-    }
-
-    fn write(&self, at: u64, bytes: &[u8]) -> Result<()> {
-        self.0
-            .write_all_at(bytes, at)
-            .map_err(|e| Error::new(Kind::System, format!("writing a request: {e}")))
-    }
+/// The command line by which this program runs again: its name, a mark, and numbers.
+pub(super) fn command_line(mark: &str, numbers: &[u64]) -> Vec<CString> {
+    let program = std::env::args_os().next().unwrap_or_default().into_vec();
+    let numbers = numbers.iter().map(u64::to_string);
+    let words = std::iter::once(mark.to_string()).chain(numbers);
+    let c = |text: String| CString::new(text).expect("a mark and numbers have no NUL");
+    std::iter::once(CString::new(program).unwrap_or_default())
+        .chain(words.map(c))
+        .collect()
 }
 
 /// Runs this program again as a child; says its pid. By posix_spawn, which runs no fork handlers and copies nothing.
 pub(super) fn exec(arena: &Arena, record: u32, mail: &Mail) -> Result<u32> {
-    let arena_fd = arena.file()?.as_raw_fd();
-    let fds = [arena_fd, arena.root.read_end(), mail.descriptor()];
-    let c = |text: String| CString::new(text).expect("numbers have no NUL");
-    let program = std::env::args_os().next().unwrap_or_default().into_vec();
-    let numbers = [
-        fds[0].to_string(),
-        fds[1].to_string(),
-        record.to_string(),
-        fds[2].to_string(),
-    ];
-    let mut words = vec![
-        CString::new(program).unwrap_or_default(),
-        c(MARK.to_string()),
-    ];
-    words.extend(numbers.map(c));
+    let root = arena.root.read_end();
+    let mut fds = vec![arena.file()?.as_raw_fd(), root, mail.descriptor()];
+    let [file, root, mail] = [0, 1, 2].map(|at| fds[at] as u64);
+    let words = command_line(MARK, &[file, root, record as u64, mail]);
+    if let Some((send, receive, _)) = template::ends() {
+        fds.extend([send, receive]);
+    }
     let mut argv: Vec<*mut libc::c_char> =
         words.iter().map(|word| word.as_ptr().cast_mut()).collect();
     argv.push(std::ptr::null_mut());

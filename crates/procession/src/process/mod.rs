@@ -1,6 +1,9 @@
-//! Processes: a function in a process of its own, started by running this program again.
+//! Processes: a function in a process of its own, started by running this program again or from the template.
 
 mod child;
+mod forkserver;
+mod mail;
+mod method;
 pub(crate) mod panics;
 mod start;
 mod status;
@@ -9,6 +12,7 @@ pub(crate) mod token;
 
 pub use child::{Current, Parent, current_process, init, parent_process};
 pub(crate) use child::{check_initialized, set_worker_name};
+pub use method::{StartMethod, set_start_method, start_method};
 pub(crate) use start::write_name;
 pub use start::{Builder, Child, Process, active_children};
 pub use status::{ExitStatus, Joined};

@@ -1,17 +1,19 @@
 //! Starting a process, and what its starter may do with it.
 
-use super::child::{self, Request};
+use super::mail::{Mail, Request};
+use super::method::{StartMethod, start_method};
 use super::status::{ExitStatus, Joined};
-use super::token;
+use super::{Surroundings, child, forkserver, token};
 use crate::arena::Arena;
 use crate::carrier;
 use crate::error::{Error, Kind, Result};
 use crate::program;
 use crate::sys::process as sys;
+use crate::template::{self, Started};
 use crate::time;
 use procession_shm::process::{State, state, word};
 use procession_shm::{World, layout};
-use rustix::fd::{AsFd, AsRawFd, OwnedFd};
+use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::process::Signal;
 use serde::Serialize;
@@ -27,6 +29,7 @@ static COUNT: AtomicU64 = AtomicU64::new(0);
 pub struct Builder {
     name: Option<String>,
     affinity: Option<Vec<usize>>,
+    method: Option<StartMethod>,
 }
 
 impl Builder {
@@ -39,6 +42,12 @@ impl Builder {
     /// The processors that it may run on.
     pub fn affinity(mut self, cpus: &[usize]) -> Self {
         self.affinity = Some(cpus.to_vec());
+        self
+    }
+
+    /// How it is started; as [`set_start_method`](super::set_start_method) says if no method is given.
+    pub fn start_method(mut self, method: StartMethod) -> Self {
+        self.method = Some(method);
         self
     }
 
@@ -55,57 +64,93 @@ impl Builder {
         let name = self
             .name
             .unwrap_or_else(|| format!("Process-{}", COUNT.fetch_add(1, Ordering::Relaxed) + 1));
-        let record = program::reserve(arena)?;
-        let started = start(arena, record, name, self.affinity, token, &arguments);
-        started.inspect_err(|_| program::unreserve(arena, record))
+        let method = self.method.unwrap_or_else(start_method);
+        start(arena, method, name, self.affinity, token, &arguments)
     }
 }
 
 fn start<A: Serialize, R>(
     arena: &Arena,
-    record: u32,
+    method: StartMethod,
     name: String,
     affinity: Option<Vec<usize>>,
     token: i64,
     arguments: &A,
 ) -> Result<Process<R>> {
+    let (surroundings, descriptors) = match method {
+        StartMethod::Spawn => (None, None),
+        StartMethod::Forkserver => {
+            let (surroundings, descriptors) = Surroundings::capture()?;
+            (Some(surroundings), Some(descriptors))
+        }
+    };
+    let record = program::reserve(arena)?;
     let (written, handles) = carrier::to_child(record, || postcard::to_stdvec(arguments));
-    let arguments = written.map_err(|e| {
+    let written = written.map_err(|e| {
         Error::new(
             Kind::Serialization,
             format!("the arguments can't be turned into bytes: {e}; nothing was started"),
         )
-    })?;
-    let request = Request {
-        name: name.clone(),
-        affinity,
-        token,
-        arguments,
-        handles: handles
-            .iter()
-            .map(|handle| (handle.id, handle.generation))
-            .collect(),
-        parent: (sys::pid(), child::current_process().name),
-    };
-    let mail = child::Mail::send(&request)?;
+    });
+    let mail = written.and_then(|arguments| {
+        Mail::send(&Request {
+            name: name.clone(),
+            affinity,
+            token,
+            arguments,
+            handles: handles
+                .iter()
+                .map(|handle| (handle.id, handle.generation))
+                .collect(),
+            parent: (sys::pid(), child::current_process().name),
+            surroundings,
+            ends: template::ends(),
+        })
+    });
+    let mail = mail.inspect_err(|_| program::unreserve(arena, record))?;
     let generation = program::generation(arena, record);
     write_name(arena, record, &name);
-    let pid = child::exec(arena, record, &mail)?;
-    let pidfd = sys::pidfd(pid).map_err(|e| {
-        sys::discard(pid);
-        Error::system("opening the process", e)
-    })?;
-    program::set_pid(arena, record, pid);
+    let asked = match descriptors {
+        Some(descriptors) => forkserver::ask(arena, record, &mail, &descriptors)?,
+        None => None,
+    };
+    let keeper = asked.is_some().then(sys::pid);
+    let (pid, started) = match asked {
+        Some(asked) => asked,
+        None => {
+            let (pid, pidfd) =
+                exec(arena, record, &mail).inspect_err(|_| program::unreserve(arena, record))?;
+            (pid, Started::Runs(pidfd))
+        }
+    };
+    let (pidfd, status) = match started {
+        Started::Runs(pidfd) => (pidfd, None),
+        Started::Ended(pidfd, code) => (
+            pidfd,
+            Some(code.map_or(ExitStatus::unknown(), ExitStatus::from_raw)),
+        ),
+    };
     Ok(Process {
         name,
         pid,
         pidfd,
         record,
         generation,
+        keeper,
         mail,
-        status: None,
+        status,
         result: PhantomData,
     })
+}
+
+fn exec(arena: &Arena, record: u32, mail: &Mail) -> Result<(u32, OwnedFd)> {
+    let pid = child::exec(arena, record, mail)?;
+    let pidfd = sys::pidfd(pid).map_err(|e| {
+        sys::discard(pid);
+        Error::system("opening the process", e)
+    })?;
+    program::set_pid(arena, record, pid);
+    Ok((pid, pidfd))
 }
 
 pub(crate) fn write_name(arena: &Arena, record: u32, name: &str) {
@@ -142,7 +187,9 @@ pub struct Process<R> {
     pidfd: OwnedFd,
     record: u32,
     generation: u64,
-    mail: child::Mail,
+    /// If it was asked of the template, who asked: the record is kept until he knows how it ended.
+    keeper: Option<u32>,
+    mail: Mail,
     status: Option<ExitStatus>,
     result: PhantomData<fn() -> R>,
 }
@@ -265,15 +312,28 @@ impl<R> Process<R> {
         let pidfd = self.pidfd.as_fd();
         let status = program::exit_of(Some(arena), pidfd, self.pid, self.record, self.generation)
             .map_or(ExitStatus::unknown(), ExitStatus::from_raw);
-        program::recover_if_gone(arena, self.record);
+        self.let_go(arena);
         status
+    }
+
+    /// How it ended is known, or nobody wants to know it.
+    fn let_go(&self, arena: &Arena) {
+        match self.keeper {
+            None => program::recover_if_gone(arena, self.record),
+            Some(keeper) if keeper == sys::pid() => program::let_go(arena, self.record),
+            // A fork, whose copy this is.
+            Some(_) => {}
+        }
     }
 }
 
 impl<R> Drop for Process<R> {
     fn drop(&mut self) {
         // What has ended already is not left behind as a zombie.
-        let _ = self.wait(Some(0));
+        let ended = matches!(self.wait(Some(0)), Ok(Some(_)));
+        if let Some(arena) = Arena::existing().filter(|_| !ended) {
+            self.let_go(arena);
+        }
     }
 }
 
@@ -299,7 +359,9 @@ pub fn active_children() -> Vec<Child> {
     for index in 0..high {
         let at = arena.layout().process(index);
         let pid = arena.load(at + word::PID) as u32;
-        let mine = state(arena, index) != State::Vacant && arena.load(at + word::PARENT) == me;
+        let mine = state(arena, index) != State::Vacant
+            && arena.load(at + word::PARENT) == me
+            && !template::is_template(arena, index);
         if mine && pid != 0 && !sys::is_gone(pid, arena.load(at + word::START_TIME)) {
             children.push(Child {
                 pid,
@@ -308,10 +370,4 @@ pub fn active_children() -> Vec<Child> {
         }
     }
     children
-}
-
-impl child::Mail {
-    pub(super) fn descriptor(&self) -> i32 {
-        self.file().as_raw_fd()
-    }
 }

@@ -1,7 +1,8 @@
 //! What the tests share: a limit of time for each, and looking at processes from outside.
 #![allow(dead_code, reason = "each test uses a part of it")]
 
-use libtest_mimic::Trial;
+use libtest_mimic::{Arguments, Trial};
+use procession::{StartMethod, set_start_method};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -13,6 +14,43 @@ pub const PROMISED: Duration = Duration::from_secs(2);
 
 /// What a test returns; `?` takes any error.
 pub type Outcome<T = ()> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
+
+/// Names the start method to a program that a test runs.
+pub const METHOD: &str = "TEST_START_METHOD";
+
+/// Sets the start method that the environment names, if it does.
+pub fn follow_environment() {
+    let named = std::env::var(METHOD);
+    if named.as_deref() == Ok(method_name(StartMethod::Forkserver)) {
+        set_start_method(StartMethod::Forkserver);
+    }
+}
+
+/// The body of a test.
+pub type Body = fn() -> Outcome;
+
+/// Runs tests under each start method, and ends the process.
+pub fn run_under_each_method(limit: Duration, rows: &[(&str, Body)]) -> ! {
+    let arguments = Arguments::from_args();
+    let mut failed = false;
+    for method in [StartMethod::Spawn, StartMethod::Forkserver] {
+        set_start_method(method);
+        let trials = rows.iter().map(|&(name, body)| {
+            let name = format!("{}::{name}", method_name(method));
+            trial(name, limit, body)
+        });
+        failed |= libtest_mimic::run(&arguments, trials.collect()).has_failed();
+    }
+    std::process::exit(if failed { 101 } else { 0 });
+}
+
+/// A start method in lower case.
+pub fn method_name(method: StartMethod) -> &'static str {
+    match method {
+        StartMethod::Spawn => "spawn",
+        StartMethod::Forkserver => "forkserver",
+    }
+}
 
 /// A test that fails when it takes longer than `limit`. Its thread is left behind then.
 pub fn trial(
