@@ -50,6 +50,25 @@ AT_EXIT = """
 """
 
 
+ONE_AFTER_ANOTHER = """
+    import sys
+    import procession as mp
+    from pooled import square
+
+    if __name__ == "__main__":
+        ctx = mp.get_context(sys.argv[1])
+        for n in range(20):
+            with ctx.Pool(4) as pool:
+                assert pool.apply(square, (n,)) == n * n
+                pool.close()
+                pool.join()
+"""
+
+
+def test_pools_one_after_another(method):
+    assert run_program(ONE_AFTER_ANOTHER, method).stderr == ""
+
+
 @pytest.mark.parametrize(
     "what", ["at once", "idle", "busy", "callback", "imap", "closed", "global"]
 )

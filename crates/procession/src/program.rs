@@ -19,7 +19,7 @@ use procession_shm::{Owner, World, recover};
 use rustix::fd::{AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
 use rustix::io::Errno;
 use std::cell::Cell;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 
 /// The descriptors by which a program ends with its root.
 pub struct RootPipe {
@@ -148,6 +148,7 @@ extern "C" fn after_fork_in_child() {
         return;
     };
     arena.record.store(0, Ordering::Relaxed);
+    POOL_OF_CHILDREN.store(0, Ordering::Relaxed);
     arena.token();
     let showed_up = take_child_use()
         .is_some_and(|(index, generation)| show_up(arena, index, Some(generation)).is_ok());
@@ -170,18 +171,22 @@ impl RootPipe {
     }
 }
 
+/// The pool that processes work for which this one starts, as [`pool_word`] says it; 0 if none.
+static POOL_OF_CHILDREN: AtomicU64 = AtomicU64::new(0);
+
+/// The processes that this one starts from now on work for a pool. A fork of it starts others.
+pub(crate) fn children_work_for(pool: object::Handle) {
+    POOL_OF_CHILDREN.store(pool_word(pool), Ordering::Relaxed);
+}
+
 /// Reserves the record of a process that is to come.
 pub fn reserve(arena: &Arena) -> Result<u32> {
     let me = arena.me();
-    if let Some(index) = record::reserve(arena, me) {
-        arena.store(
-            arena.layout().process(index) + record::word::PARENT,
-            parent_word(arena, arena.my_process()),
-        );
-        return Ok(index);
-    }
-    sweep(arena);
-    record::reserve(arena, me).ok_or_else(|| {
+    let index = record::reserve(arena, me).or_else(|| {
+        sweep(arena);
+        record::reserve(arena, me)
+    });
+    let index = index.ok_or_else(|| {
         let all = arena.layout().process_count;
         Error::new(
             Kind::OutOfMemory,
@@ -189,7 +194,13 @@ pub fn reserve(arena: &Arena) -> Result<u32> {
                 "the program has {all} processes already, the most that its arena has records for"
             ),
         )
-    })
+    })?;
+    let at = arena.layout().process(index);
+    let parent = parent_word(arena, arena.my_process());
+    arena.store(at + record::word::PARENT, parent);
+    let pool = POOL_OF_CHILDREN.load(Ordering::Relaxed);
+    arena.store(at + record::word::POOL, pool);
+    Ok(index)
 }
 
 /// The descriptor to hand to a child, by which it ends with the program.

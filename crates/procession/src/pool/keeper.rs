@@ -9,7 +9,6 @@ use crate::life;
 use crate::program;
 use crate::sys::process as sys;
 use procession_shm::World;
-use procession_shm::process as record;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
@@ -47,6 +46,8 @@ impl Keeper {
         {
             return Ok(None);
         }
+        // One that is stopped before it has said so itself ends with the pool too.
+        program::children_work_for(pool.object().handle());
         let workers = pool
             .workers()
             .into_iter()
@@ -128,13 +129,8 @@ impl Keeper {
             sys::discard(pid);
             Error::system("opening a worker", error)
         })?;
-        if let Some(index) = record {
-            let arena = self.pool.arena();
-            // The worker says so itself when it gets there. One that is stopped before ends with the pool too.
-            let pool = program::pool_word(self.pool.object().handle());
-            let at = arena.layout().process(index);
-            let _ = arena.cas(at + record::word::POOL, 0, pool);
-            program::set_pid(arena, index, pid);
+        if let Some(record) = record {
+            program::set_pid(self.pool.arena(), record, pid);
         }
         self.workers.push(Kept { pidfd, pid, record });
         self.first = self.first.saturating_sub(1);
