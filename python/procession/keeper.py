@@ -29,7 +29,7 @@ def keep(core: "_procession.PoolCore", plan: Plan) -> None:
     """What the keeper does: it is a copy of the pool's owner, or has imported its main module anew,
     and forks the workers from itself. If main leaves what a copy can't have, each worker imports
     it anew. It ends with the pool."""
-    keeper = core.keep()
+    keeper = core.keep(plan.initializer is not None)
     if keeper is None:
         return
     # Ctrl-C is for those who work.

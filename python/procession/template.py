@@ -2,6 +2,7 @@
 
 import atexit
 import contextlib
+import gc
 import os
 import pickle
 import signal
@@ -11,7 +12,10 @@ from importlib import import_module
 from multiprocessing import process, resource_tracker, util
 from typing import Any, NoReturn, Optional
 
-from . import _procession
+from . import (
+    _procession,
+    keeper,  # noqa: F401  what a pool's processes run: imported once
+)
 from .fitness import culprit, importing
 from .popen_spawn import prepare
 
@@ -46,6 +50,9 @@ def template_main(
         template.unfit(why)
         _leave(0)
     _detach()
+    # What was imported lives on: a collection in a child need not touch it, which would copy its pages.
+    gc.collect()
+    gc.freeze()
     template.ready()
     # A library's handler or none at all would keep the ends of children from being seen.
     on_child = signal.signal(signal.SIGCHLD, signal.SIG_DFL)

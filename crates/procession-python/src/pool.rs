@@ -157,9 +157,9 @@ impl PoolCore {
         self.pool.is_abandoned()
     }
 
-    /// Makes the calling process its keeper; None if it has one.
-    fn keep(&self, py: Python<'_>) -> PyResult<Option<Keeper>> {
-        Keeper::new(py, self.pool.clone())
+    /// Makes the calling process its keeper; None if it has one. `all`: all its workers are started, however soon it is closed.
+    fn keep(&self, py: Python<'_>, all: bool) -> PyResult<Option<Keeper>> {
+        Keeper::new(py, self.pool.clone(), all)
     }
 
     /// Follows jobs of this pool: which are settled, in order of completion. `forgets`: nobody takes those that are.

@@ -23,8 +23,8 @@ pub struct Keeper {
 }
 
 impl Keeper {
-    pub fn new(py: Python<'_>, pool: RawPool) -> PyResult<Option<Self>> {
-        let keeper = runtime::Keeper::new(pool).map_err(|error| to_python(py, &error))?;
+    pub fn new(py: Python<'_>, pool: RawPool, all: bool) -> PyResult<Option<Self>> {
+        let keeper = runtime::Keeper::new(pool, all).map_err(|error| to_python(py, &error))?;
         Ok(keeper.map(|keeper| Self {
             keeper: Mutex::new(keeper),
         }))

@@ -32,13 +32,15 @@ pub struct Keeper {
     /// Starts that failed since one got ready: all, and those that ended by themselves.
     failed: u64,
     left: u64,
-    /// Those to be started in any case: the first ones, which the pool is made with.
+    /// Those to be started in any case, of the first ones.
     first: u64,
 }
 
 impl Keeper {
     /// Makes the calling process the pool's keeper; `None` if it has one that lives. Workers that run are kept.
-    pub fn new(pool: RawPool) -> Result<Option<Self>> {
+    /// `all`: as many workers as the pool shall have are started even if it is closed before: they prepare themselves, which
+    /// others may see.
+    pub fn new(pool: RawPool, all: bool) -> Result<Option<Self>> {
         let arena = pool.arena();
         let seen = pool.shm().keeper(arena);
         let mine = super::owner_word(arena.me());
@@ -58,7 +60,7 @@ impl Keeper {
             })
             .collect();
         let ready = pool.shm().ready(arena);
-        let first = if seen == 0 { pool.size() } else { 0 };
+        let first = if seen == 0 && all { pool.size() } else { 0 };
         Ok(Some(Self {
             pool,
             workers,

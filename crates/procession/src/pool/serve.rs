@@ -52,10 +52,13 @@ pub(super) fn unpack(bytes: &[u8]) -> Error {
 
 /// What the keeper does. Its process has one thread; it ends with the pool.
 pub(super) fn keep(plan: Plan) {
-    let kept = Keeper::new(plan.pool.clone()).and_then(|keeper| match keeper {
-        Some(mut keeper) => start_workers(&mut keeper, &plan),
-        None => Ok(()),
-    });
+    let kept =
+        Keeper::new(plan.pool.clone(), plan.initializer.is_some()).and_then(
+            |keeper| match keeper {
+                Some(mut keeper) => start_workers(&mut keeper, &plan),
+                None => Ok(()),
+            },
+        );
     if let Err(error) = kept {
         panic!("the workers of {} are kept no more: {error}", plan.name);
     }
