@@ -12,7 +12,9 @@ TABLE = REPOSITORY / "docs" / "lecture-table.md"
 STATEMENTS = REPOSITORY / "docs" / "lecture-statements.md"
 PAINS = REPOSITORY / "docs" / "pains.md"
 ARCHITECTURE = REPOSITORY / "ARCHITECTURE.md"
-RUST_TESTS = tuple(f"crates/procession/tests/{name}.rs" for name in ("lecture", "pool", "template"))
+RUST_TESTS = tuple(
+    f"crates/procession/tests/{name}.rs" for name in ("lecture/main", "pool/main", "template")
+)
 
 # What the lecture speaks of, as the first column of the table has it.
 ROWS = [
