@@ -11,7 +11,7 @@ use crate::object::{self, BODY_BLOCK, Gone, Handle, Kind};
 use crate::queue::{Item, NotPut, Queue};
 use crate::slot::{Frame, Intent};
 use crate::tag::{Holds, Tag};
-use crate::world::{Interrupted, Off, Wake, World};
+use crate::world::{Fate, Interrupted, Off, Owner, Wake, World};
 
 // Words of the body, beside the queue's at BODY_BLOCK.
 const STATE: u64 = 0;
@@ -20,6 +20,7 @@ const WORKERS: u64 = 24;
 const ERROR: u64 = 32;
 const READY: u64 = 40;
 const KEEPER: u64 = 48;
+const SEARCHER: u64 = 56;
 
 /// The kind of the messages that are tickets.
 const TICKET: u8 = 1;
@@ -65,6 +66,45 @@ pub enum NotSubmitted {
 impl From<OutOfMemory> for NotSubmitted {
     fn from(error: OutOfMemory) -> Self {
         NotSubmitted::OutOfMemory(error)
+    }
+}
+
+/// A worker that looks for tickets, and says so, so that who submits one need not wake another. One at a time says so; others
+/// look as well. If it is killed it counts no more, and its death wakes all; while it is stopped a ticket waits for a slice's end.
+struct Search<'w, W: World> {
+    world: &'w W,
+    pool: Pool,
+    is_mine: bool,
+}
+
+impl<'w, W: World> Search<'w, W> {
+    fn new(world: &'w W, pool: Pool) -> Self {
+        Self {
+            world,
+            pool,
+            is_mine: false,
+        }
+    }
+
+    fn begin(&mut self) {
+        if self.is_mine {
+            return;
+        }
+        let (world, at) = (self.world, self.pool.body + SEARCHER);
+        let seen = world.load(at);
+        if seen == 0 || world.fate(Owner::from_bits(seen)) != Fate::Alive {
+            self.is_mine = world.cas(at, seen, world.me().to_bits()).is_ok();
+        }
+    }
+
+    /// Says whether it was said: then the caller looks once more before it sleeps.
+    fn end(&mut self) -> bool {
+        let was_mine = core::mem::take(&mut self.is_mine);
+        if was_mine {
+            self.world.store(self.pool.body + SEARCHER, 0);
+            self.world.fence();
+        }
+        was_mine
     }
 }
 
@@ -148,16 +188,26 @@ impl Pool {
         check()?;
         let ticket = Message::new(world, TICKET, 0, 1)?;
         ticket.add_edge(0, job)?;
-        let mut ticket = Some(ticket);
-        match self
-            .queue(world)
-            .put(world, Item::Message(&mut ticket), Some(0))
-        {
-            Ok(()) => Ok(()),
+        let mut ticket = Item::Message(&mut Some(ticket));
+        match self.queue(world).try_put_quietly(world, &mut ticket) {
+            Ok(()) => {
+                self.tell_submitted(world);
+                Ok(())
+            }
             Err(NotPut::OutOfMemory(error)) => Err(error.into()),
             Err(NotPut::Full | NotPut::Interrupted) => {
                 unreachable!("the queue of a pool has no bound, so nobody waits for room")
             }
+        }
+    }
+
+    /// Wakes a worker, unless one is awake and looks for tickets.
+    fn tell_submitted<W: World>(self, world: &W) {
+        // Pairs with the fence in `Search::end`: either we see that he has ended, or he sees the ticket.
+        world.fence();
+        let searcher = world.load(self.body + SEARCHER);
+        if searcher == 0 || world.fate(Owner::from_bits(searcher)) != Fate::Alive {
+            self.queue(world).items().notify(world);
         }
     }
 
@@ -172,6 +222,22 @@ impl Pool {
         if current.is_none() && job::looks_into_one(world) {
             return Err(NoElement::Nested);
         }
+        let mut search = Search::new(world, self);
+        let found = self.find(world, current, until, &mut search);
+        // What came beside what was found was not told to anybody.
+        if search.end() && !self.is_idle(world) {
+            self.queue(world).items().notify(world);
+        }
+        found
+    }
+
+    fn find<'w, W: World>(
+        self,
+        world: &'w W,
+        current: &mut Option<Held<'w, W>>,
+        until: Option<u64>,
+        search: &mut Search<'w, W>,
+    ) -> Result<u64, NoElement> {
         let items = self.queue(world).items();
         let (mut round, mut late, mut announced) = (0, until == Some(0), None);
         loop {
@@ -203,7 +269,11 @@ impl Pool {
                 Look::Again => {}
                 Look::Nothing if state != State::Open => return Err(NoElement::Over),
                 Look::Nothing if late => return Err(NoElement::TimedOut),
-                Look::Nothing if world.spin(round) => round += 1,
+                Look::Nothing if world.spin(round) => {
+                    search.begin();
+                    round += 1;
+                }
+                Look::Nothing if search.end() => {}
                 Look::Nothing => match announced.take() {
                     None => announced = Some(items.announce(world)),
                     Some(ticket) => match world.wait(items.0, ticket, until) {

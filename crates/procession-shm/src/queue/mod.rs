@@ -207,6 +207,19 @@ impl Queue {
 
     /// Puts an item if there is room.
     pub fn try_put<W: World>(self, world: &W, item: &mut Item<'_, '_, W>) -> Result<(), NotPut> {
+        let done = self.try_put_quietly(world, item);
+        if done.is_ok() {
+            self.items().notify(world);
+        }
+        done
+    }
+
+    /// As [`try_put`](Self::try_put), but who waits for an item is not told.
+    pub(crate) fn try_put_quietly<W: World>(
+        self,
+        world: &W,
+        item: &mut Item<'_, '_, W>,
+    ) -> Result<(), NotPut> {
         let frame = Frame::enter(world);
         let done = match item {
             Item::Inline(kind, bytes) if bytes.len() <= INLINE => {
@@ -219,11 +232,9 @@ impl Queue {
             Item::Message(message) => self.put_message(world, &frame, message),
         };
         self.leave(world, frame);
-        match done {
-            Ok(()) => self.items().notify(world),
+        if let Err(NotPut::OutOfMemory(_)) = done {
             // We may have been woken for the room that we leave now: it is the next one's.
-            Err(NotPut::OutOfMemory(_)) => self.space().notify(world),
-            Err(NotPut::Full | NotPut::Interrupted) => {}
+            self.space().notify(world);
         }
         done
     }

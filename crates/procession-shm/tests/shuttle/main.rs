@@ -116,7 +116,12 @@ use with_fault;
 
 /// A world, and handles for the threads of its first slots.
 fn handles<const N: usize>() -> (Arc<Shared>, [Handle; N]) {
-    let shared = Shared::new(SIZE, false);
+    handles_that_spin(0)
+}
+
+/// The same, where a thread looks once more so many times before it sleeps.
+fn handles_that_spin<const N: usize>(spins: u32) -> (Arc<Shared>, [Handle; N]) {
+    let shared = Shared::spinning(SIZE, false, spins);
     let handles = std::array::from_fn(|slot| shared.thread(slot as u32));
     (shared, handles)
 }

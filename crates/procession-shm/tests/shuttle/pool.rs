@@ -4,7 +4,7 @@ use crate::broken::Fault;
 use crate::structures::{assert_all_is_free, make_job, make_pool, result, run_one};
 use crate::sync::{check, spawn};
 use crate::world::Handle;
-use crate::{aim, handles, join_all, with_fault};
+use crate::{aim, handles_that_spin, join_all, with_fault};
 use procession_shm::job::{Job, Waited};
 use procession_shm::pool::{NoElement, Pool, State};
 use procession_shm::{Off, World, object, slot};
@@ -85,12 +85,16 @@ pub fn runs(w: &Handle, slot: u32) -> Range<Off> {
 }
 
 /// Three workers, a thread that submits half of the jobs, and two that read all results.
-fn pool_model(counts: Counts, fault: Option<(Fault, Range<u64>)>) {
-    let (shared, [w]) = handles();
+fn pool_model(counts: Counts, spins: u32, fault: Option<(Fault, Range<u64>)>) {
+    let (shared, [w]) = handles_that_spin(spins);
     let (handle, pool) = make_pool(&w);
     let jobs = make_jobs(&w, counts);
     let fault = fault.and_then(|(fault, words)| {
-        let block = block_of(&w, jobs[0]).start;
+        let block = if words == SEARCHER {
+            object::body(&w, handle, object::Kind::Pool).expect("it lives")
+        } else {
+            block_of(&w, jobs[0]).start
+        };
         aim(Some(fault), block + words.start..block + words.end)
     });
     let log = Log::default();
@@ -142,8 +146,17 @@ fn pool_model(counts: Counts, fault: Option<(Fault, Range<u64>)>) {
 
 #[test]
 fn a_pool_runs_each_element_once() {
-    check(300, || pool_model(&[3, 3], None));
-    check(300, || pool_model(&[1, 1, 3, 1], None));
+    check(300, || pool_model(&[3, 3], 0, None));
+    check(300, || pool_model(&[1, 1, 3, 1], 0, None));
+}
+
+/// Workers that look for tickets a while before they sleep.
+#[test]
+fn a_pool_with_a_searcher_runs_each_element_once() {
+    for spins in [1, 3] {
+        check(300, move || pool_model(&[3, 3], spins, None));
+        check(600, move || pool_model(&[1, 1, 1, 1], spins, None));
+    }
 }
 
 /// Where the cells of a job's block begin.
@@ -153,25 +166,40 @@ const CELLS: u64 = 64;
 #[should_panic]
 fn planted_torn_cas_of_a_cell() {
     let fault = (Fault::TornCas(0..0), CELLS..CELLS + 96);
-    check(3000, move || pool_model(&[3], Some(fault.clone())));
+    check(3000, move || pool_model(&[3], 0, Some(fault.clone())));
 }
 
 #[test]
 #[should_panic]
 fn planted_lost_wake_of_a_settling() {
-    check(3000, || pool_model(&[3], Some((Fault::LostWakeAll, 0..0))));
+    check(3000, || {
+        pool_model(&[3], 0, Some((Fault::LostWakeAll, 0..0)))
+    });
 }
 
 #[test]
 #[should_panic]
 fn planted_lost_wake_of_a_submit() {
-    check(3000, || pool_model(&[3], Some((Fault::LostWakeOne, 0..0))));
+    check(3000, || {
+        pool_model(&[3], 0, Some((Fault::LostWakeOne, 0..0)))
+    });
 }
 
 #[test]
 #[should_panic]
 fn planted_blind_sleep_in_a_pool() {
-    check(3000, || pool_model(&[3], Some((Fault::BlindWait, 0..0))));
+    check(3000, || pool_model(&[3], 0, Some((Fault::BlindWait, 0..0))));
+}
+
+/// Where the word in a pool's body is that names the searcher.
+const SEARCHER: Range<u64> = 56..64;
+
+#[test]
+#[should_panic]
+fn planted_searcher_that_stays() {
+    check(3000, || {
+        pool_model(&[1, 1, 1, 1], 1, Some((Fault::LostStore(0..0), SEARCHER)))
+    });
 }
 
 /// The word behind the number of elements is the cursor.
@@ -179,5 +207,5 @@ fn planted_blind_sleep_in_a_pool() {
 #[should_panic]
 fn planted_cursor_that_is_raised_too_far() {
     let fault = (Fault::OneMore(0..0), 8..16);
-    check(3000, move || pool_model(&[3], Some(fault.clone())));
+    check(3000, move || pool_model(&[3], 0, Some(fault.clone())));
 }

@@ -5,7 +5,7 @@ use crate::pool::{Counts, Log, assert_each_once, make_jobs, read_all, runs, work
 use crate::structures::{assert_all_is_free, make_job, make_pool};
 use crate::sync::{check_each_step, spawn, yield_now};
 use crate::world::{Handle, Shared, Stop};
-use crate::{SIZE, aim, dies_at, handles, with_fault};
+use crate::{SIZE, aim, dies_at, handles, handles_that_spin, with_fault};
 use procession_shm::job::{Job, Outcome};
 use procession_shm::pool::{Pool, State};
 use procession_shm::{World, object, process, slot};
@@ -40,6 +40,14 @@ enum Work {
     Two,
     /// Until it is over.
     All,
+    /// Until it is over, looking once more before it sleeps.
+    Search,
+}
+
+impl Work {
+    fn spins(self) -> u32 {
+        u32::from(matches!(self, Work::Search))
+    }
 }
 
 fn do_work<W: World>(w: &W, pool: Pool, log: &Log, how: Work) {
@@ -48,14 +56,14 @@ fn do_work<W: World>(w: &W, pool: Pool, log: &Log, how: Work) {
             // Others may have been faster.
             let _ = work_up_to(w, pool, log, 2, Some(0));
         }
-        Work::All => work(w, pool, log),
+        Work::All | Work::Search => work(w, pool, log),
     }
 }
 
 /// A worker (slot 1) dies at step n beside another one, one who waits for each result, and one at the gate; who buries
 /// it dies at step m of that, if at all. Says whether who was to die last did.
 fn worker_death(how: Work, counts: Counts, n: u64, m: Option<u64>, fault: Option<Fault>) -> bool {
-    let (shared, [w, mut doomed, other, undertaker, last]) = handles();
+    let (shared, [w, mut doomed, other, undertaker, last]) = handles_that_spin(how.spins());
     let gone = doomed.leave_home();
     name_the_process(&w, gone);
     let (handle, pool) = make_pool(&w);
@@ -121,7 +129,7 @@ fn worker_death(how: Work, counts: Counts, n: u64, m: Option<u64>, fault: Option
             assert_eq!(done, Ok(true));
         })
     };
-    if let Work::All = how {
+    if !matches!(how, Work::Two) {
         submit();
     }
     let lost = reads.join().expect("no assertion failed");
@@ -153,6 +161,8 @@ fn a_death_at_each_step_of_a_worker() {
 #[test]
 fn a_death_at_each_step_of_a_waiting_worker() {
     check_each_step(8, |n| worker_death(Work::All, &[1, 2], n, None, None));
+    check_each_step(8, |n| worker_death(Work::Search, &[1, 2], n, None, None));
+    check_each_step(8, |n| worker_death(Work::Search, &[1, 1], n, None, None));
 }
 
 /// One works beside another on jobs that nobody waits for, and dies at step n.

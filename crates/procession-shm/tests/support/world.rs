@@ -71,6 +71,11 @@ impl Stop {
 
 impl Shared {
     pub fn new(size: u64, slices: bool) -> Arc<Self> {
+        Self::spinning(size, slices, 0)
+    }
+
+    /// One in which a thread looks once more so many times before it sleeps.
+    pub fn spinning(size: u64, slices: bool, spins: u32) -> Arc<Self> {
         let layout = Layout::with_counts(size, 16, 8);
         let chunks = size as usize / 8 / CHUNK + 1;
         let shared = Self {
@@ -81,7 +86,7 @@ impl Shared {
             sleepers: Mutex::new(Vec::new()),
             woken: Condvar::new(),
             slices,
-            spins: 0,
+            spins,
         };
         for (at, value) in [
             (header::SIZE, size),
