@@ -1,0 +1,69 @@
+//! Children forked from the calling process, which has one thread: cheap enough for one a round.
+
+use procession::program;
+use procession::sys::process as sys;
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitOptions};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use crate::support::shared::arena;
+
+/// A child that was forked and not waited for yet.
+pub struct Child {
+    pid: Pid,
+    record: Option<u32>,
+}
+
+impl Child {
+    /// Forks a process that does `run` and ends.
+    pub fn start(run: impl FnOnce()) -> Self {
+        assert_eq!(sys::threads(), 1, "a process with one thread may fork");
+        // SAFETY: just looked: this process has one thread.
+        let pid = program::forking(|| unsafe { sys::fork() }).expect("room for a process");
+        let record = program::take_child_record();
+        if pid == 0 {
+            let code = match catch_unwind(AssertUnwindSafe(run)) {
+                Ok(()) => 0,
+                Err(_) => 101,
+            };
+            program::end_process(code);
+            sys::exit_now(code);
+        }
+        if let Some(record) = record {
+            program::set_pid(arena(), record, pid);
+        }
+        let pid = Pid::from_raw(pid as i32).expect("a pid is not 0");
+        Self { pid, record }
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.pid.as_raw_nonzero().get() as u32
+    }
+
+    /// Sends a signal: the pid is this child's until it is reaped.
+    pub fn signal(&self, signal: Signal) {
+        rustix::process::kill_process(self.pid, signal).expect("it is our child");
+    }
+
+    /// Until it has ended, without reaping it: nobody shall learn of its death from us.
+    pub fn until_dead(&self) {
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        let status = rustix::process::waitid(WaitId::Pid(self.pid), options);
+        let status = status.expect("it is our child").expect("we waited");
+        let killed = status.terminating_signal() == Some(libc::SIGKILL);
+        assert!(killed, "a child ended otherwise: {status:?}");
+    }
+
+    pub fn until_stopped(&self) {
+        let status = rustix::process::waitpid(Some(self.pid), WaitOptions::UNTRACED);
+        let (_, status) = status.expect("it is our child").expect("we waited");
+        assert!(status.stopped(), "a child ended: {status:?}");
+    }
+
+    /// Reaps one that is dead.
+    pub fn reap(self) {
+        let _ = rustix::process::waitpid(Some(self.pid), WaitOptions::empty());
+        if let Some(record) = self.record {
+            program::recover_if_gone(arena(), record);
+        }
+    }
+}
