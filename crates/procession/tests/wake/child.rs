@@ -4,6 +4,7 @@ use procession::program;
 use procession::sys::process as sys;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitOptions};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
 
 use crate::support::shared::arena;
 
@@ -39,6 +40,14 @@ impl Child {
         self.pid.as_raw_nonzero().get() as u32
     }
 
+    /// How long it was ready to run and had no core, so far.
+    pub fn queued(&self) -> Duration {
+        let path = format!("/proc/{}/schedstat", self.pid());
+        let told = std::fs::read_to_string(path).unwrap_or_default();
+        let nanos = told.split_whitespace().nth(1);
+        Duration::from_nanos(nanos.and_then(|nanos| nanos.parse().ok()).unwrap_or(0))
+    }
+
     /// Sends a signal: the pid is this child's until it is reaped.
     pub fn signal(&self, signal: Signal) {
         rustix::process::kill_process(self.pid, signal).expect("it is our child");
@@ -65,5 +74,12 @@ impl Child {
         if let Some(record) = self.record {
             program::recover_if_gone(arena(), record);
         }
+    }
+
+    /// Reaps one that ends by itself; says whether it was killed.
+    pub fn until_reaped(self) -> bool {
+        let status = rustix::process::waitpid(Some(self.pid), WaitOptions::empty());
+        let (_, status) = status.expect("it is our child").expect("we waited");
+        status.terminating_signal() == Some(libc::SIGKILL)
     }
 }

@@ -152,6 +152,7 @@ impl Director {
         self.other.begin(round);
         let recovered = arena().recoveries();
         let rescued = arena().slices_that_found_work();
+        let queued = self.queued();
         let kills = self.plan.kills;
         let signal = if kills { Signal::KILL } else { Signal::STOP };
         // Each order of magnitude as often: a process that is awake needs a few microseconds.
@@ -177,7 +178,7 @@ impl Director {
         } else {
             self.victim.child.until_stopped();
         }
-        self.until_had(round, due, recovered);
+        self.until_had(round, due, recovered, queued);
         self.report.rescued += u64::from(arena().slices_that_found_work() > rescued);
         if kills {
             self.bury(round, recovered);
@@ -187,10 +188,9 @@ impl Director {
     }
 
     /// Until the other has what is there for it. If the victim has taken it, there is more.
-    fn until_had(&mut self, round: u64, mut due: u64, recovered: u64) {
+    fn until_had(&mut self, round: u64, mut due: u64, recovered: u64, queued: Duration) {
         let begun = due;
         let mut taken = false;
-        let mut late = false;
         let mut told = due;
         let mut resumed = false;
         while !self.other.is_done(round) {
@@ -220,8 +220,7 @@ impl Director {
                     continue;
                 }
             } else if there && now - told > self.plan.limit().as_nanos() as u64 {
-                // What is too late is counted, then told in each way that wakes.
-                late = true;
+                // What is too late is told in each way that wakes.
                 told = now;
                 arena().tell_death();
                 self.prize.give();
@@ -233,8 +232,20 @@ impl Director {
         let due = if had < due { begun } else { due };
         let waited = Duration::from_nanos(had.saturating_sub(due));
         self.report.taken += u64::from(taken);
-        self.report.late += u64::from(late || waited > self.plan.limit());
         self.report.waits.push(waited);
+        if waited > self.plan.limit() {
+            // Who is ready and has no core sleeps no more.
+            let queued = self.queued() - queued;
+            let late = waited.saturating_sub(queued) > self.plan.limit();
+            self.report.late += u64::from(late);
+            self.report.queued += u64::from(!late);
+        }
+    }
+
+    /// How long those had no core, though they were ready, on whom the other's wait depends.
+    fn queued(&self) -> Duration {
+        let children = [&self.victim.child, &self.other.child, &self.bystander];
+        children.map(Child::queued).iter().sum()
     }
 
     /// Whether the stopped one holds the lock that comes with the prize.

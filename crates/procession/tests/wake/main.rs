@@ -6,9 +6,16 @@
 mod child;
 mod deaf;
 mod director;
+#[path = "../deaths/killing.rs"]
+mod killing;
 mod plan;
 mod prizes;
 mod refuse;
+mod reuse;
+#[path = "../deaths/stage.rs"]
+#[allow(dead_code, reason = "its witness is for the deaths")]
+mod stage;
+mod stranger;
 #[path = "../support/mod.rs"]
 mod support;
 mod window;
@@ -24,6 +31,10 @@ fn main() {
         println!("{}", serde_json::to_string(&report).expect("plain numbers"));
         return;
     }
+    if let Ok(role) = std::env::var(reuse::ROLE) {
+        return reuse::play(&role);
+    }
     let arguments = Arguments::from_args();
-    libtest_mimic::run(&arguments, window::trials()).exit();
+    let trials = [window::trials(), reuse::trials()];
+    libtest_mimic::run(&arguments, trials.into_iter().flatten().collect()).exit();
 }

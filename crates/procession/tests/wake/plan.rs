@@ -68,8 +68,10 @@ impl Plan {
 pub struct Report {
     /// How long the other waited for what was there for it.
     pub waits: Vec<Duration>,
-    /// Rounds in which it waited for too long.
+    /// Rounds in which it slept for too long.
     pub late: u64,
+    /// Rounds in which it slept no longer, but those who ran had no core for so long.
+    pub queued: u64,
     /// Rounds in which a slice's end found work.
     pub rescued: u64,
     /// Rounds in which the victim had taken what came first.
@@ -81,6 +83,7 @@ impl Report {
     pub fn add(&mut self, other: Self) {
         self.waits.extend(other.waits);
         self.late += other.late;
+        self.queued += other.queued;
         self.rescued += other.rescued;
         self.taken += other.taken;
     }
@@ -90,13 +93,15 @@ impl Report {
         let [half, most, worst] = [50, 99, 100].map(|share| percentile(&self.waits, share));
         let Self {
             late,
+            queued,
             rescued,
             taken,
             ..
         } = self;
         println!(
             "{what}: {rounds} rounds, the other waited {half:.1?} (p50), {most:.1?} (p99), {worst:.1?} (worst); \
-             rescued by a slice {rescued}, taken by the victim {taken}, late {late}"
+             rescued by a slice {rescued}, taken by the victim {taken}, \
+             without a core {queued}, late {late}"
         );
     }
 }
