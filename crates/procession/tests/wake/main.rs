@@ -1,4 +1,4 @@
-//! Wakes that are lost with the one who got them.
+//! Wakes that are lost with the one who got them; pids that are used again; how soon others go on after a death.
 //!
 //! `WAKE_ROUNDS=10000 cargo test -p procession --test wake -- --nocapture window` plays 10,000 rounds of each primitive as
 //! it ships, as many with futex_waitv refused, and as many without slices. Without it, a share that takes less than a minute.
@@ -10,6 +10,7 @@ mod director;
 mod killing;
 mod plan;
 mod prizes;
+mod recovery;
 mod refuse;
 mod reuse;
 #[path = "../deaths/stage.rs"]
@@ -34,7 +35,12 @@ fn main() {
     if let Ok(role) = std::env::var(reuse::ROLE) {
         return reuse::play(&role);
     }
+    if let Ok(role) = std::env::var(recovery::ROLE) {
+        let times = recovery::play(&role);
+        println!("{}", serde_json::to_string(&times).expect("plain numbers"));
+        return;
+    }
     let arguments = Arguments::from_args();
-    let trials = [window::trials(), reuse::trials()];
+    let trials = [window::trials(), reuse::trials(), recovery::trials()];
     libtest_mimic::run(&arguments, trials.into_iter().flatten().collect()).exit();
 }
