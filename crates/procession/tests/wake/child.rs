@@ -40,6 +40,11 @@ impl Child {
         self.pid.as_raw_nonzero().get() as u32
     }
 
+    /// What the kernel tells of it, for messages.
+    pub fn stat(&self) -> String {
+        std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap_or_default()
+    }
+
     /// How long it was ready to run and had no core, so far.
     pub fn queued(&self) -> Duration {
         let path = format!("/proc/{}/schedstat", self.pid());

@@ -5,19 +5,22 @@ use procession::Event;
 use procession::shm::{Owner, World};
 use procession::sys::process as sys;
 use rustix::process::Signal;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::child::Child;
 use crate::deaf::Deaf;
 use crate::plan::{Plan, Report};
 use crate::prizes::{ALL, Prize, Victim};
 use crate::support::shared::{Words, arena, is_asleep};
-use crate::support::{PROMISED, until};
+use crate::support::until;
 
 /// The signal follows the wake, or the wake the signal, within so many nanoseconds.
 const WINDOW: u64 = 200_000;
 /// Who was given something is given no more for as long.
 const GRACE: u64 = 5_000_000;
+
+/// What the rounds themselves need, however busy the machine is, takes no longer.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 // Words of a player.
 const ORDER: u64 = 0;
@@ -36,7 +39,7 @@ impl Player {
     fn start(prize: &mut dyn Prize, words: Words) -> Self {
         words.set(OWNER, 0);
         let child = Child::start(|| play(prize, words));
-        until("a player is there", PROMISED, || words.get(OWNER) != 0);
+        until("a player is there", PATIENCE, || words.get(OWNER) != 0);
         Self { child, words }
     }
 
@@ -48,9 +51,18 @@ impl Player {
     fn begin(&self, round: u64) {
         self.words.set(ORDER, round);
         arena().wake(self.words.at(ORDER), 1);
-        until("a player sleeps", PROMISED, || {
-            self.words.get(BEGUN) == round && is_asleep(self.child.pid())
-        });
+        let asleep = || self.words.get(BEGUN) == round && is_asleep(self.child.pid());
+        let since = Instant::now();
+        while !asleep() {
+            assert!(
+                since.elapsed() < PATIENCE,
+                "round {round}, begun {}, done {}: a player does not sleep: {}",
+                self.words.get(BEGUN),
+                self.words.get(DONE),
+                self.child.stat()
+            );
+            std::thread::yield_now();
+        }
     }
 
     fn is_done(&self, round: u64) -> bool {
@@ -139,6 +151,14 @@ pub fn run(plan: Plan) -> Report {
             break;
         }
     }
+    for child in [
+        director.victim.child,
+        director.other.child,
+        director.bystander,
+    ] {
+        child.signal(Signal::KILL);
+        child.reap();
+    }
     director.report
 }
 
@@ -146,7 +166,7 @@ impl Director {
     fn play(&mut self, round: u64) {
         self.prize.withhold();
         self.victim.begin(round);
-        until("the bystander sleeps", PROMISED, || {
+        until("the bystander sleeps", PATIENCE, || {
             is_asleep(self.bystander.pid())
         });
         self.other.begin(round);
@@ -202,7 +222,7 @@ impl Director {
             let there = self.prize.is_there(&victim);
             let now = arena().now();
             assert!(
-                now - begun < 2 * PROMISED.as_nanos() as u64,
+                now - begun < PATIENCE.as_nanos() as u64,
                 "round {round}: the other has nothing, or sleeps on"
             );
             if !there && now > due + GRACE && !resumed {
@@ -259,7 +279,7 @@ impl Director {
 
     /// After a death: what the dead one left is settled, and another one takes its part.
     fn bury(&mut self, round: u64, recovered: u64) {
-        until("the dead one is recovered", PROMISED, || {
+        until("the dead one is recovered", PATIENCE, || {
             // Who would sleep looks who has died.
             arena().wait(self.victim.words.at(ORDER), round as u32, Some(1));
             arena().recoveries() > recovered
@@ -278,7 +298,7 @@ impl Director {
             is_stopped: false,
             is_recovered: true,
         };
-        until("the victim goes on", PROMISED, || {
+        until("the victim goes on", PATIENCE, || {
             let now = arena().now();
             if now > given + GRACE && !self.prize.is_there(&victim) {
                 given = now;
@@ -287,7 +307,7 @@ impl Director {
             self.victim.is_done(round)
         });
         if let Some(lock) = self.prize.lock() {
-            until("the lock is free", PROMISED, || {
+            until("the lock is free", PATIENCE, || {
                 lock.status(arena()) == procession::shm::lock::Status::Free
             });
         }
