@@ -6,6 +6,7 @@
 mod child;
 mod deaf;
 mod director;
+mod double;
 #[path = "../deaths/killing.rs"]
 mod killing;
 mod plan;
@@ -35,12 +36,20 @@ fn main() {
     if let Ok(role) = std::env::var(reuse::ROLE) {
         return reuse::play(&role);
     }
+    if std::env::var_os(double::ROLE).is_some() {
+        return double::play();
+    }
     if let Ok(role) = std::env::var(recovery::ROLE) {
         let times = recovery::play(&role);
         println!("{}", serde_json::to_string(&times).expect("plain numbers"));
         return;
     }
     let arguments = Arguments::from_args();
-    let trials = [window::trials(), reuse::trials(), recovery::trials()];
+    let trials = [
+        window::trials(),
+        double::trials(),
+        reuse::trials(),
+        recovery::trials(),
+    ];
     libtest_mimic::run(&arguments, trials.into_iter().flatten().collect()).exit();
 }
