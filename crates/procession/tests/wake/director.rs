@@ -2,14 +2,16 @@
 //! other must not sleep on while there is something for it.
 
 use procession::Event;
-use procession::shm::{Owner, World};
+use procession::shm::World;
+use procession::shm::lock::Status;
 use procession::sys::process as sys;
 use rustix::process::Signal;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::child::Child;
 use crate::deaf::Deaf;
 use crate::plan::{Plan, Report};
+use crate::player::{AT, ORDER, PATIENCE, Player};
 use crate::prizes::{ALL, Prize, Victim};
 use crate::support::shared::{Words, arena, is_asleep};
 use crate::support::until;
@@ -18,77 +20,6 @@ use crate::support::until;
 const WINDOW: u64 = 200_000;
 /// Who was given something is given no more for as long.
 const GRACE: u64 = 5_000_000;
-
-/// What the rounds themselves need, however busy the machine is, takes no longer.
-const PATIENCE: Duration = Duration::from_secs(20);
-
-// Words of a player.
-const ORDER: u64 = 0;
-const BEGUN: u64 = 1;
-const DONE: u64 = 2;
-const AT: u64 = 3;
-const OWNER: u64 = 4;
-
-/// A process that waits for the prize once a round.
-struct Player {
-    child: Child,
-    words: Words,
-}
-
-impl Player {
-    fn start(prize: &mut dyn Prize, words: Words) -> Self {
-        words.set(OWNER, 0);
-        let child = Child::start(|| play(prize, words));
-        until("a player is there", PATIENCE, || words.get(OWNER) != 0);
-        Self { child, words }
-    }
-
-    fn owner(&self) -> Owner {
-        Owner::from_bits(self.words.get(OWNER))
-    }
-
-    /// Has it wait for the prize; comes back when it sleeps.
-    fn begin(&self, round: u64) {
-        self.words.set(ORDER, round);
-        arena().wake(self.words.at(ORDER), 1);
-        let asleep = || self.words.get(BEGUN) == round && is_asleep(self.child.pid());
-        let since = Instant::now();
-        while !asleep() {
-            assert!(
-                since.elapsed() < PATIENCE,
-                "round {round}, begun {}, done {}: a player does not sleep: {}",
-                self.words.get(BEGUN),
-                self.words.get(DONE),
-                self.child.stat()
-            );
-            std::thread::yield_now();
-        }
-    }
-
-    fn is_done(&self, round: u64) -> bool {
-        self.words.get(DONE) == round
-    }
-}
-
-fn play(prize: &mut dyn Prize, words: Words) {
-    let arena = arena();
-    let mut last = words.get(ORDER);
-    words.set(OWNER, arena.me().to_bits());
-    loop {
-        let order = words.get(ORDER);
-        if order == last {
-            arena.wait(words.at(ORDER), order as u32, None);
-            continue;
-        }
-        last = order;
-        let begins = || words.set(BEGUN, order);
-        let had = || {
-            words.set(AT, arena.now());
-            words.set(DONE, order);
-        };
-        prize.have(&begins, &had);
-    }
-}
 
 /// Marsaglia's xorshift64.
 struct Random(u64);
@@ -239,8 +170,8 @@ impl Director {
                 } else if !self.prize.give() {
                     continue;
                 }
-            } else if there && now - told > self.plan.limit().as_nanos() as u64 {
-                // What is too late is told in each way that wakes.
+            } else if there && now - told > 2 * self.plan.limit().as_nanos() as u64 {
+                // Too late beyond doubt: it is told in each way that wakes.
                 told = now;
                 arena().tell_death();
                 self.prize.give();
@@ -270,7 +201,6 @@ impl Director {
 
     /// Whether the stopped one holds the lock that comes with the prize.
     fn is_kept(&self) -> bool {
-        use procession::shm::lock::Status;
         let held = Status::Held(self.victim.owner());
         self.prize
             .lock()
@@ -308,7 +238,7 @@ impl Director {
         });
         if let Some(lock) = self.prize.lock() {
             until("the lock is free", PATIENCE, || {
-                lock.status(arena()) == procession::shm::lock::Status::Free
+                lock.status(arena()) == Status::Free
             });
         }
     }

@@ -10,6 +10,7 @@ mod double;
 #[path = "../deaths/killing.rs"]
 mod killing;
 mod plan;
+mod player;
 mod prizes;
 mod recovery;
 mod refuse;

@@ -17,7 +17,7 @@ pub const SLICE: &str = "PROCESSION_SLICE_MS";
 pub const SHIPPED: u64 = 20;
 pub const NEVER: u64 = 60_000;
 /// What the other may take beside the slice.
-const BESIDE: u64 = 50;
+pub const BESIDE: u64 = 50;
 
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Plan {
@@ -57,7 +57,7 @@ impl Plan {
             .output()?;
         let (name, seed) = (ALL[self.prize].0, self.seed);
         if !output.status.success() {
-            return Err(format!("{name}, seed {seed}: {}", output.status).into());
+            return Err(format!("{name}, WAKE_SEED={seed}: {}", output.status).into());
         }
         Ok(serde_json::from_slice(&output.stdout)?)
     }

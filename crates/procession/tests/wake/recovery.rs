@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use crate::child::Child;
 use crate::killing::Killing;
-use crate::plan::{SHIPPED, percentile};
+use crate::plan::{BESIDE, SHIPPED, percentile};
 use crate::stage::{Form, get, make_queue, promised, put};
 use crate::support::shared::{Words, arena, is_asleep};
 use crate::support::{Outcome, PROMISED, trial, until};
@@ -48,8 +48,7 @@ pub fn trials() -> Vec<Trial> {
                 "death of a {name}: {} times, others went on after {half:.1?} (p50), {most:.1?} (p99), {worst:.1?} (worst)",
                 times.len()
             );
-            // Half of all, since a busy machine may keep anybody from a core now and then.
-            assert!(half < Duration::from_millis(SHIPPED), "no slice is waited for");
+            assert!(most < Duration::from_millis(SHIPPED + BESIDE), "p99 {most:?}");
             Ok(())
         };
         trial(format!("recovery::{name}"), LIMIT, run)

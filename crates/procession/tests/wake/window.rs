@@ -11,13 +11,20 @@ use crate::support::{Outcome, trial};
 
 /// How many rounds are played for each primitive in each of its rows.
 const ROUNDS: &str = "WAKE_ROUNDS";
-const FEW: u64 = 100;
+const FEW: u64 = 300;
+/// Chooses the delays, as printed by a run that failed.
+const SEED: &str = "WAKE_SEED";
 /// Rounds in which a planted bug must show. It shows in one of five or so.
 const PLANTED: u64 = 1000;
 
 fn rounds() -> u64 {
     let rounds = std::env::var(ROUNDS).ok();
     rounds.map_or(FEW, |rounds| rounds.parse().expect("a number"))
+}
+
+fn seed() -> u64 {
+    let seed = std::env::var(SEED).ok();
+    seed.map_or_else(time::now, |seed| seed.parse().expect("a number"))
 }
 
 fn plan(prize: usize, kills: bool) -> Plan {
@@ -30,7 +37,7 @@ fn plan(prize: usize, kills: bool) -> Plan {
         deaf_bystander: false,
         until_late: false,
         one_core: false,
-        seed: time::now(),
+        seed: seed(),
     }
 }
 
@@ -83,7 +90,7 @@ fn nobody_is_late(how: &str, plans: &[Plan]) -> Outcome {
         let what = if plan.kills { "killed" } else { "stopped" };
         report.print(&format!("{}, {what}{how}", ALL[plan.prize].0));
         if report.late > 0 {
-            return Err(format!("late in {} rounds, seed {}", report.late, plan.seed).into());
+            return Err(format!("late in {} rounds, WAKE_SEED={}", report.late, plan.seed).into());
         }
     }
     Ok(())
@@ -131,7 +138,7 @@ fn planted() -> Vec<Trial> {
                 let report = plan.run()?;
                 report.print(&format!("{name}, planted {bug}"));
                 match report.late {
-                    0 => Err(format!("not found, seed {}", plan.seed).into()),
+                    0 => Err(format!("not found, WAKE_SEED={}", plan.seed).into()),
                     _ => Ok(()),
                 }
             }));
