@@ -2,6 +2,7 @@
 //!
 //! `WAKE_ROUNDS=10000 cargo test -p procession --test wake -- --nocapture window` plays 10,000 rounds of each primitive as
 //! it ships, as many with futex_waitv refused, and as many without slices. Without it, a share that takes less than a minute.
+//! `cargo test -p procession --test wake -- --nocapture recovery` prints how soon others go on.
 
 mod child;
 mod deaf;
