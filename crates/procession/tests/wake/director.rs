@@ -21,6 +21,9 @@ const WINDOW: u64 = 200_000;
 /// Who was given something is given no more for as long.
 const GRACE: u64 = 5_000_000;
 
+/// Who looks again and again, and finds that so many nanoseconds have passed, had no core.
+const STALL: u64 = 5_000_000;
+
 /// Marsaglia's xorshift64.
 struct Random(u64);
 
@@ -144,6 +147,7 @@ impl Director {
         let mut taken = false;
         let mut told = due;
         let mut resumed = false;
+        let (mut looked, mut stalled) = (begun, 0);
         while !self.other.is_done(round) {
             let victim = Victim {
                 owner: self.victim.owner(),
@@ -152,6 +156,10 @@ impl Director {
             };
             let there = self.prize.is_there(&victim);
             let now = arena().now();
+            if now - looked > STALL {
+                stalled += now - looked;
+            }
+            looked = now;
             assert!(
                 now - begun < PATIENCE.as_nanos() as u64,
                 "round {round}: the other has nothing, or sleeps on"
@@ -185,9 +193,10 @@ impl Director {
         self.report.taken += u64::from(taken);
         self.report.waits.push(waited);
         if waited > self.plan.limit() {
-            // Who is ready and has no core sleeps no more.
-            let queued = self.queued() - queued;
-            let late = waited.saturating_sub(queued) > self.plan.limit();
+            // Who is ready and has no core sleeps no more. Of a core that stands still itself, as those of virtual
+            // machines do now and then, only the clock tells.
+            let excused = self.queued() - queued + Duration::from_nanos(stalled);
+            let late = waited.saturating_sub(excused) > self.plan.limit();
             self.report.late += u64::from(late);
             self.report.queued += u64::from(!late);
         }
