@@ -8,7 +8,7 @@ use procession::sys::process as sys;
 use rustix::process::Signal;
 use std::time::Duration;
 
-use crate::child::Child;
+use crate::child::{Child, stolen};
 use crate::deaf::Deaf;
 use crate::plan::{Plan, Report};
 use crate::player::{AT, ORDER, PATIENCE, Player};
@@ -193,8 +193,7 @@ impl Director {
         self.report.taken += u64::from(taken);
         self.report.waits.push(waited);
         if waited > self.plan.limit() {
-            // Who is ready and has no core sleeps no more. Of a core that stands still itself, as those of virtual
-            // machines do now and then, only the clock tells.
+            // Who is ready and has no core sleeps no more; that the core itself stood still, the clock tells.
             let excused = self.queued() - queued + Duration::from_nanos(stalled);
             let late = waited.saturating_sub(excused) > self.plan.limit();
             self.report.late += u64::from(late);
@@ -205,7 +204,7 @@ impl Director {
     /// How long those had no core, though they were ready, on whom the other's wait depends.
     fn queued(&self) -> Duration {
         let children = [&self.victim.child, &self.other.child, &self.bystander];
-        children.map(Child::queued).iter().sum()
+        children.map(Child::queued).iter().sum::<Duration>() + stolen()
     }
 
     /// Whether the stopped one holds the lock that comes with the prize.
