@@ -465,8 +465,11 @@ impl World for Arena {
             time::timespec(end),
         ) {
             futex::Woken::Word(Some(index)) if index >= 2 => {
-                // First of all pass the news on: the kernel woke one of us only.
-                life::attend(self, watched.slots[index]);
+                // First of all pass the news on: the kernel woke one of us only. It names the last word that woke
+                // us; those before it may have done so too.
+                for &slot in &watched.slots[2..=index] {
+                    life::attend(self, slot);
+                }
                 Wake::Look
             }
             futex::Woken::Word(_) => Wake::Look,

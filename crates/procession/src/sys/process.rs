@@ -301,10 +301,20 @@ pub fn exit_code(status: i32) -> i32 {
 /// The exit code of a process that has ended and that somebody else waits for, or has waited for, as far
 /// as the kernel tells it: after the wait from Linux 6.15 on, before it always.
 pub fn exit_of(pidfd: BorrowedFd<'_>, pid: u32) -> Option<i32> {
+    // Looked at after the pid was asked: if it is its own still, what was told is of this process.
+    let told = || ending_code(pid, 0).filter(|_| has_its_pid(pidfd));
     // Once more at the end: it may have been waited for just now.
     exit_after_wait(pidfd)
-        .or_else(|| ending_code(pid, 0))
+        .or_else(told)
         .or_else(|| exit_after_wait(pidfd))
+}
+
+/// Whether the process of a pidfd was not waited for yet: until then its pid is nobody else's.
+fn has_its_pid(pidfd: BorrowedFd<'_>) -> bool {
+    let none: *const libc::siginfo_t = std::ptr::null();
+    // SAFETY: signal 0 is sent to nobody, and passes no memory.
+    let sent = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), 0, none, 0) };
+    sent == 0 || last_error() != Errno::SRCH
 }
 
 fn exit_after_wait(pidfd: BorrowedFd<'_>) -> Option<i32> {

@@ -10,6 +10,7 @@ pub struct Killing {
     arena: &'static Arena,
     left: Cell<u32>,
     signal: i32,
+    stamp: Option<Off>,
 }
 
 impl Killing {
@@ -19,6 +20,16 @@ impl Killing {
             arena,
             left: Cell::new(step),
             signal,
+            stamp: None,
+        }
+    }
+
+    /// The same, with a word that is told when the signal is sent.
+    #[allow(dead_code, reason = "not each test asks when")]
+    pub fn stamping(self, word: Off) -> Self {
+        Self {
+            stamp: Some(word),
+            ..self
         }
     }
 
@@ -26,6 +37,9 @@ impl Killing {
         let left = self.left.get();
         self.left.set(left.saturating_sub(1));
         if left == 1 {
+            if let Some(word) = self.stamp {
+                self.arena.store(word, self.arena.now());
+            }
             // SAFETY: a signal to oneself.
             unsafe { libc::kill(libc::getpid(), self.signal) };
         }

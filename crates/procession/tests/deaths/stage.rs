@@ -1,7 +1,6 @@
 //! Where the deaths happen: structures by name, words that processes talk through, items that show when they are torn,
 //! and a witness, a process that goes on.
 
-use procession::arena::Arena;
 use procession::object::{Name, Object};
 use procession::queue::RawQueue;
 use procession::shm::lock::{Acquired, Lock, OnEnd};
@@ -9,16 +8,13 @@ use procession::shm::message::Message;
 use procession::shm::object::{self, Kind};
 use procession::shm::queue::{Got, Item, NotGot, NotPut, Queue};
 use procession::shm::tag::{Holds, Tag};
-use procession::shm::{Off, World, heap};
+use procession::shm::{World, heap};
 use procession::{Process, Semaphore, time};
 use serde::{Deserialize, Serialize};
 use std::time::{Duration, Instant};
 
+pub use crate::support::shared::{Words, arena, is_asleep};
 use crate::support::{PROMISED, until};
-
-pub fn arena() -> &'static Arena {
-    Arena::get().expect("room for an arena")
-}
 
 /// Blocks that somebody owns.
 pub fn in_use() -> usize {
@@ -58,25 +54,6 @@ pub fn make_queue(bound: u64) -> (RawQueue, Queue) {
     let raw = RawQueue::new(bound).expect("room");
     let queue = Queue::at(raw.object().word(object::BODY_BLOCK));
     (raw, queue)
-}
-
-/// Plain words in a block that all know.
-#[derive(Clone, Copy, Serialize, Deserialize)]
-pub struct Words(Off);
-
-impl Words {
-    pub fn new() -> Self {
-        let block = heap::alloc_len(arena(), 512).expect("room");
-        let words = Self(block);
-        (0..64).for_each(|n| words.set(n, 0));
-        words
-    }
-    pub fn get(self, n: u64) -> u64 {
-        arena().load(self.0 + n * 8)
-    }
-    pub fn set(self, n: u64, value: u64) {
-        arena().store(self.0 + n * 8, value);
-    }
 }
 
 /// How items travel.
@@ -145,14 +122,6 @@ pub fn get<W: World>(w: &W, queue: Queue, until: Option<u64>) -> Option<u64> {
 /// The moment at which a promise is broken.
 pub fn promised() -> Option<u64> {
     time::deadline(Some(PROMISED))
-}
-
-/// Whether a process sleeps.
-pub fn is_asleep(pid: u32) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit(')')
-        .next()
-        .is_some_and(|rest| rest.trim_start().starts_with('S'))
 }
 
 /// What a witness is asked to do.
@@ -243,7 +212,7 @@ impl Witness {
         let orders = self.orders.object().clone();
         self.begin(Order::End, &orders, false);
         self.process.join()?;
-        heap::free(arena(), self.words.0);
+        self.words.free();
         Ok(())
     }
 }

@@ -1,6 +1,8 @@
 //! What the tests share: a limit of time for each, and looking at processes from outside.
 #![allow(dead_code, reason = "each test uses a part of it")]
 
+pub mod shared;
+
 use libtest_mimic::{Arguments, Trial};
 use procession::{StartMethod, set_start_method};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
