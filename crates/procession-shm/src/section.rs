@@ -87,7 +87,7 @@ impl Section {
     }
 }
 
-/// Panics if this thread was told to [`demand`] sections and is in none. A world calls it before each store.
+/// A world calls it before each store. Panics if this thread was told to [`demand`] sections and is in none.
 #[inline(always)]
 pub fn check() {
     #[cfg(feature = "sections")]
@@ -104,7 +104,7 @@ mod watched {
 
     std::thread_local! {
         static NOW: Cell<Option<Section>> = const { Cell::new(None) };
-        static DEMANDED: Cell<bool> = const { Cell::new(false) };
+        static DEMANDED: Cell<Option<fn()>> = const { Cell::new(None) };
     }
 
     /// The innermost section that the calling thread is in. A handler of signals may ask.
@@ -113,9 +113,10 @@ mod watched {
         NOW.with(Cell::get)
     }
 
-    /// From now on each store of the calling thread must be in a section, or need not be.
-    pub fn demand(yes: bool) {
-        DEMANDED.with(|demanded| demanded.set(yes));
+    /// From now on each store of the calling thread must be in a section, and `before` is called before it; or, with
+    /// `None`, anything goes.
+    pub fn demand(before: Option<fn()>) {
+        DEMANDED.with(|demanded| demanded.set(before));
     }
 
     #[inline(always)]
@@ -125,10 +126,10 @@ mod watched {
 
     #[inline(always)]
     pub(super) fn check() {
-        assert!(
-            !DEMANDED.with(Cell::get) || now().is_some(),
-            "a store to the arena outside all sections"
-        );
+        if let Some(before) = DEMANDED.with(Cell::get) {
+            assert!(now().is_some(), "a store to the arena outside all sections");
+            before();
+        }
     }
 
     impl Drop for Inside {
