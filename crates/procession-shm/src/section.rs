@@ -7,6 +7,8 @@
 //! [`World::write`](crate::World::write) needs no section: it fills memory that nobody reads yet, a block of the
 //! writer's own or a cell that he has claimed, until a store within a section says that it is there.
 
+use crate::world::Off;
+
 macro_rules! sections {
     ($($section:ident $name:literal,)*) => {
         /// An operation that stores to the arena.
@@ -87,24 +89,30 @@ impl Section {
     }
 }
 
-/// A world calls it before each store. Panics if this thread was told to [`demand`] sections and is in none.
+/// A world calls it before it stores to a word. Panics if this thread was told to [`demand`] sections and is in none.
 #[inline(always)]
-pub fn check() {
+pub fn check(at: Off) {
     #[cfg(feature = "sections")]
-    watched::check();
+    watched::check(at);
+    #[cfg(not(feature = "sections"))]
+    let _ = at;
 }
 
 #[cfg(feature = "sections")]
-pub use watched::{demand, now};
+pub use watched::{BeforeStore, demand, now};
 
 #[cfg(feature = "sections")]
 mod watched {
     use super::{Inside, Section};
+    use crate::world::Off;
     use std::cell::Cell;
+
+    /// Told which word is stored to, and in which section.
+    pub type BeforeStore = fn(Off, Section);
 
     std::thread_local! {
         static NOW: Cell<Option<Section>> = const { Cell::new(None) };
-        static DEMANDED: Cell<Option<fn()>> = const { Cell::new(None) };
+        static DEMANDED: Cell<Option<BeforeStore>> = const { Cell::new(None) };
     }
 
     /// The innermost section that the calling thread is in. A handler of signals may ask.
@@ -115,7 +123,7 @@ mod watched {
 
     /// From now on each store of the calling thread must be in a section, and `before` is called before it; or, with
     /// `None`, anything goes.
-    pub fn demand(before: Option<fn()>) {
+    pub fn demand(before: Option<BeforeStore>) {
         DEMANDED.with(|demanded| demanded.set(before));
     }
 
@@ -125,10 +133,15 @@ mod watched {
     }
 
     #[inline(always)]
-    pub(super) fn check() {
+    pub(super) fn check(at: Off) {
         if let Some(before) = DEMANDED.with(Cell::get) {
-            assert!(now().is_some(), "a store to the arena outside all sections");
-            before();
+            // What it does is no part of the section.
+            let section = replace(None);
+            before(
+                at,
+                section.expect("a store to the arena is within a section"),
+            );
+            replace(section);
         }
     }
 

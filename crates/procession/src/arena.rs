@@ -376,24 +376,24 @@ impl World for Arena {
     }
     #[inline]
     fn store(&self, at: Off, value: u64) {
-        section::check();
+        section::check(at);
         self.word(at).store(value, Ordering::Release);
     }
     #[inline]
     fn cas(&self, at: Off, old: u64, new: u64) -> Result<(), u64> {
-        section::check();
+        section::check(at);
         self.word(at)
             .compare_exchange(old, new, Ordering::AcqRel, Ordering::Acquire)
             .map(|_| ())
     }
     #[inline]
     fn swap(&self, at: Off, value: u64) -> u64 {
-        section::check();
+        section::check(at);
         self.word(at).swap(value, Ordering::AcqRel)
     }
     #[inline]
     fn add(&self, at: Off, value: u64) -> u64 {
-        section::check();
+        section::check(at);
         self.word(at).fetch_add(value, Ordering::AcqRel)
     }
     #[inline]

@@ -31,6 +31,9 @@ pub struct Page {
     pub result: AtomicU64,
     /// The witness's orders: see [`crate::witness`].
     pub witness: [AtomicU64; 8],
+    /// The word that is stored to next, and what stood there.
+    pub watched: AtomicU64,
+    pub was: AtomicU64,
     /// Instructions and new states of the arena within each section.
     pub instructions: [AtomicU64; SECTIONS],
     pub states: [AtomicU64; SECTIONS],

@@ -1,12 +1,12 @@
 //! A process that steps itself: with the trap flag set each instruction ends in SIGTRAP, whose handler counts those
 //! that fall within a section, and has the process die or stop at one of them.
 
+use crate::items::arena;
 use crate::page::{CHANGES, Page, get, page, set};
-use procession::arena::Arena;
 use procession::shm::section::{self, Section};
-use procession::shm::{World, layout};
+use procession::shm::{Off, World};
 use std::ffi::{c_int, c_void};
-use std::sync::atomic::{AtomicPtr, Ordering::SeqCst};
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
 /// What happens to a victim.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -44,7 +44,13 @@ impl Shot {
     pub fn load(self, early: bool) {
         let page = page();
         set(&page.early, u64::from(early));
-        for word in [&page.steps, &page.sent, &page.section, &page.changed] {
+        for word in [
+            &page.steps,
+            &page.sent,
+            &page.section,
+            &page.changed,
+            &page.watched,
+        ] {
             set(word, 0);
         }
         let (mode, at, signal) = match self {
@@ -102,16 +108,21 @@ fn set_trap() {
 }
 
 /// Called before each store of a victim's act.
-pub fn before_store() {
+pub fn before_store(at: Off, section: Section) {
     let page = page();
     let mode = get(&page.mode);
+    if mode == LOOK {
+        // The handler sees when it changes.
+        set(&page.was, arena().load(at));
+        set(&page.watched, at);
+    }
     if !matches!(mode, COUNT | SHOOT_BEFORE | SHOOT_AFTER) {
         return;
     }
     let n = get(&page.steps) + 1;
     set(&page.steps, n);
     if mode == COUNT {
-        note_section(page, n, section::now());
+        note_section(page, n, section);
     } else if n == get(&page.at) {
         if mode == SHOOT_AFTER {
             // The handler counts to the end of the store.
@@ -119,22 +130,19 @@ pub fn before_store() {
             set(&page.at, n + STORE_TAKES);
             set_trap();
         } else {
-            shoot(page, section::now());
+            shoot(page, section);
         }
     }
 }
 
-fn note_section(page: &Page, n: u64, section: Option<Section>) {
-    if let (Some(within), Some(section)) = (page.within.get(n as usize), section) {
+fn note_section(page: &Page, n: u64, section: Section) {
+    if let Some(within) = page.within.get(n as usize) {
         within.store(section as u8, SeqCst);
     }
 }
 
-fn shoot(page: &Page, section: Option<Section>) {
-    set(
-        &page.section,
-        section.map_or(0, |section| section as u64 + 1),
-    );
+fn shoot(page: &Page, section: Section) {
+    set(&page.section, section as u64 + 1);
     set(&page.sent, procession::time::now());
     // SAFETY: a signal to oneself.
     unsafe { libc::kill(libc::getpid(), get(&page.signal) as c_int) };
@@ -163,71 +171,17 @@ extern "C" fn on_trap(_: c_int, _: *mut libc::siginfo_t, context: *mut c_void) {
             let context = &mut *context.cast::<libc::ucontext_t>();
             context.uc_mcontext.gregs[libc::REG_EFL as usize] &= !TRAP;
         }
-        shoot(page, Some(section));
-    }
-}
-
-/// A copy of the used part of the arena, as it was at the last instruction.
-pub struct Shadow {
-    arena: &'static Arena,
-    regions: Vec<(u64, Vec<u8>)>,
-}
-
-static SHADOW: AtomicPtr<Shadow> = AtomicPtr::new(std::ptr::null_mut());
-
-/// Spans that an operation may add.
-const MORE_SPANS: u64 = 4;
-/// Thread slots and process records that are looked at.
-const SLOTS: u64 = 16;
-
-/// Copies the used part of the arena, before the victim is stepped.
-pub fn make_shadow(arena: &'static Arena) {
-    let layout = arena.layout();
-    let spans = arena.load(layout::header::HEAP_TOP) + MORE_SPANS;
-    let granules = layout::SPAN / layout::GRANULE;
-    let regions = [
-        (0, layout.threads + SLOTS * layout::THREAD_BYTES),
-        (layout.processes, SLOTS * layout::PROCESS_BYTES),
-        (layout.spans, spans * 8),
-        (layout.tags, spans * granules * 8),
-        (layout.heap, spans * layout::SPAN),
-    ];
-    let regions = regions.map(|(at, len)| (at, vec![0; len as usize]));
-    let mut shadow = Box::new(Shadow {
-        arena,
-        regions: regions.into(),
-    });
-    shadow.follow();
-    SHADOW.store(Box::into_raw(shadow), SeqCst);
-}
-
-impl Shadow {
-    /// Makes it equal to the arena; says whether it was not.
-    fn follow(&mut self) -> bool {
-        let mut moved = false;
-        for (at, copy) in &mut self.regions {
-            let len = copy.len();
-            let now = self.arena.bytes(*at, len as u64);
-            // SAFETY: both are `len` bytes long; the arena may change under the comparison, which then says so or
-            // says so at the next instruction.
-            unsafe {
-                if libc::memcmp(now.cast(), copy.as_ptr().cast(), len) != 0 {
-                    std::ptr::copy_nonoverlapping(now, copy.as_mut_ptr(), len);
-                    moved = true;
-                }
-            }
-        }
-        moved
+        shoot(page, section);
     }
 }
 
 fn look(page: &Page, n: u64, section: Section) {
-    let add = |word: &std::sync::atomic::AtomicU64| set(word, get(word) + 1);
+    let add = |word: &AtomicU64| set(word, get(word) + 1);
     add(&page.instructions[section as usize]);
-    note_section(page, n, Some(section));
-    // SAFETY: `make_shadow` came first, in this process; nobody else uses the shadow.
-    let shadow = unsafe { &mut *SHADOW.load(SeqCst) };
-    if shadow.follow() {
+    note_section(page, n, section);
+    let watched = get(&page.watched);
+    if watched != 0 && arena().load(watched) != get(&page.was) {
+        set(&page.watched, 0);
         add(&page.states[section as usize]);
         let changed = get(&page.changed) as usize;
         if changed < CHANGES {

@@ -4,13 +4,17 @@ use crate::items::{arena, is_asleep};
 use crate::page::{get, page, set};
 use crate::stage::{End, Stage};
 use crate::step::{self, Shot};
-use crate::support::{PROMISED, until};
+use crate::support::until;
 use procession::program;
 use procession::shm::section;
 use std::ffi::c_int;
+use std::time::Duration;
 
 /// The exit code of a victim whose act panicked.
 const PANICKED: i32 = 101;
+
+/// What a stepped act may take on a busy machine.
+const ACT: Duration = Duration::from_secs(15);
 
 /// A child of the controller.
 pub struct Child {
@@ -45,9 +49,6 @@ impl Child {
             set(word, 0);
         }
         shot.load(stage.acts_from_its_fork());
-        if shot == Shot::Look {
-            step::make_shadow(arena());
-        }
         fork(|| {
             step::end();
             section::demand(None);
@@ -68,7 +69,7 @@ impl Child {
     /// Lets it act, and sees it to its end.
     pub fn perform(&self, stage: &mut dyn Stage, shot: Shot) -> End {
         let mut end = None;
-        until("the victim is ready", PROMISED, || {
+        until("the victim is ready", ACT, || {
             end = self.ended(libc::WNOHANG);
             end.is_some() || get(&page().ready) != 0
         });
@@ -84,7 +85,7 @@ impl Child {
         set(&page().go, 1);
         if stage.sleeps() {
             let mut end = None;
-            until("the victim sleeps or ends", PROMISED, || {
+            until("the victim sleeps or ends", ACT, || {
                 end = self.ended(libc::WNOHANG);
                 end.is_some() || is_asleep(self.pid)
             });
@@ -108,7 +109,7 @@ impl Child {
         self.signal(libc::SIGCONT);
         let mut end = None;
         if stage.sleeps() {
-            until("the victim sleeps or ends", PROMISED, || {
+            until("the victim sleeps or ends", ACT, || {
                 end = self.ended(libc::WNOHANG);
                 end.is_some() || is_asleep(self.pid)
             });
