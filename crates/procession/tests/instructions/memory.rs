@@ -28,8 +28,6 @@ enum Does {
     Send,
     /// Receives a message that names a queue, and drops it.
     Receive,
-    /// Pins an object.
-    Pin,
     /// Makes those look again who wait for an item.
     WakeAll,
 }
@@ -100,7 +98,6 @@ impl Play {
             }
             Does::Send => self.send(),
             Does::Receive => self.receive(),
-            Does::Pin => object::pin(w, self.raw.object().handle()),
             Does::WakeAll => self.queue.wake_consumers(w),
         }
     }
@@ -112,9 +109,7 @@ impl Stage for Play {
     }
 
     fn go_on(&mut self, _: End) -> bool {
-        if self.does != Does::Pin {
-            self.perform();
-        }
+        self.perform();
         true
     }
 
@@ -128,6 +123,13 @@ impl Stage for Play {
     }
 
     fn resumed(&mut self) {
+        self.receive();
+    }
+}
+
+impl Drop for Play {
+    fn drop(&mut self) {
+        // A queue that holds itself would never be free.
         self.receive();
     }
 }

@@ -113,7 +113,8 @@ impl Run<'_> {
         }
     }
 
-    /// Each instruction; of a longer operation those at which the arena changes, and one to either side.
+    /// Each instruction; of a longer operation those at which the arena changes, and one to either side, and the first
+    /// in each section.
     fn points(&self, total: u64) -> Vec<u64> {
         if total <= EACH {
             return (1..=total).collect();
@@ -123,6 +124,8 @@ impl Run<'_> {
         assert!(changed.len() < page.changes.len(), "all changes are noted");
         let near = |at: u64| at.saturating_sub(1).max(1)..=at + 1;
         let mut points: Vec<u64> = changed.iter().flat_map(|at| near(get(at))).collect();
+        let within = |at: u64| page.within[at as usize].load(SeqCst);
+        points.extend((1..=total).filter(|&at| at == 1 || within(at) != within(at - 1)));
         points.sort_unstable();
         points.dedup();
         points.retain(|&at| at <= total);

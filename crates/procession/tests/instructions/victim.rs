@@ -74,7 +74,8 @@ impl Child {
             end.is_some() || get(&page().ready) != 0
         });
         if let Some(end) = end {
-            // Some are shot on their way.
+            // Some are shot on their way; if it is stopped, nothing shall hold it up later.
+            set(&page().go, 1);
             return end;
         }
         stage.curtain();
