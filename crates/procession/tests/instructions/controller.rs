@@ -52,7 +52,7 @@ pub fn main() {
     arguments.test_threads = Some(1);
     let mut failed = libtest_mimic::run(&arguments, trials).has_failed();
     if let Some(mut report) = ALL.lock().expect("no trial panics with it").take() {
-        let table = report.to_markdown();
+        let table = report.markdown();
         println!("{table}\n{} were shot asleep", report.asleep);
         let unreached = report.unreached();
         if whole && !unreached.is_empty() {

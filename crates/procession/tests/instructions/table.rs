@@ -96,7 +96,7 @@ impl Report {
     }
 
     /// The table, as Markdown.
-    pub fn to_markdown(&mut self) -> String {
+    pub fn markdown(&mut self) -> String {
         let mut text = String::from(
             "| section | instructions | states | killed | stopped | violations | going on, p50 | p99 |\n\
              |---|--:|--:|--:|--:|--:|--:|--:|\n",
