@@ -2,7 +2,7 @@
 
 use crate::items::arena;
 use crate::run::Make;
-use crate::stage::{End, Stage, limit, notice_deaths};
+use crate::stage::{End, Stage, limit, notice_deaths, patience};
 use crate::witness::{Order, Witness};
 use procession::shm::World;
 use procession::shm::job::{Job, Outcome};
@@ -124,7 +124,9 @@ impl Stage for Play {
             Does::Work { long } => self.work(long),
             Does::WorkLast => self.work_if_any(),
             Does::Wait => {
-                self.job().wait(w, 0, limit(), || false).expect("no signal");
+                self.job()
+                    .wait(w, 0, patience(), || false)
+                    .expect("no signal");
             }
             Does::End => {
                 let why = Message::new(w, 9, 8, 0).expect("room");
@@ -135,7 +137,7 @@ impl Stage for Play {
                 self.pool.wake_settled(w);
                 // What a fork of a pool's owner does about it.
                 self.pool
-                    .wait_settled(w, limit(), || true)
+                    .wait_settled(w, patience(), || true)
                     .expect("no signal");
             }
         }

@@ -2,7 +2,7 @@
 
 use crate::items::{Form, OF_WITNESS, arena, get, make_queue, put};
 use crate::run::Make;
-use crate::stage::{End, Stage, limit, result, set_result};
+use crate::stage::{End, Stage, limit, patience, result, set_result};
 use crate::witness::{Order, Witness};
 use procession::queue::RawQueue;
 use procession::shm::object;
@@ -73,9 +73,9 @@ impl Stage for Play {
 
     fn act(&mut self) {
         if self.puts {
-            put(arena(), self.queue, self.form, OF_VICTIM, limit()).expect("room comes");
+            put(arena(), self.queue, self.form, OF_VICTIM, patience()).expect("room comes");
         } else {
-            let got = get(arena(), self.queue, limit()).expect("an item comes");
+            let got = get(arena(), self.queue, patience()).expect("an item comes");
             set_result(got + 1);
         }
     }

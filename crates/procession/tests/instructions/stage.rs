@@ -7,7 +7,7 @@ use procession::program;
 use procession::shm::layout::header;
 use procession::shm::slot::{self, State};
 use procession::shm::{World, process};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// How a victim ended its act.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -94,7 +94,12 @@ pub fn notice_deaths() {
     arena().wait(word, arena().load(word) as u32, Some(0));
 }
 
-/// What an operation that may wait waits at most.
+/// What a victim's act waits at most: a stepped one takes its time, and sleeps seldom.
+pub fn patience() -> Option<u64> {
+    procession::time::deadline(Some(Duration::from_secs(10)))
+}
+
+/// What others' operations wait at most.
 pub fn limit() -> Option<u64> {
     promised()
 }

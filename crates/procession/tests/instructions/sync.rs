@@ -2,7 +2,7 @@
 
 use crate::items::arena;
 use crate::run::Make;
-use crate::stage::{End, Stage, limit, result, set_result};
+use crate::stage::{End, Stage, limit, patience, result, set_result};
 use crate::victim::fork;
 use crate::witness::{BROKEN, Order, Witness};
 use procession::object::Object;
@@ -139,16 +139,19 @@ impl Stage for LockPlay {
         let reentrant = ReentrantLock(self.lock.0);
         match self.does {
             Locks::Free | Locks::Held => {
-                assert_eq!(self.lock.acquire(w, limit(), OnEnd::Stays), Acquired::Yes);
+                assert_eq!(
+                    self.lock.acquire(w, patience(), OnEnd::Stays),
+                    Acquired::Yes
+                );
                 set_result(WITHIN);
                 set_result(0);
                 self.lock.release(w, false).expect("it is held");
             }
             Locks::Wakes => self.lock.release(w, false).expect("it is held"),
             Locks::Twice => {
-                assert_eq!(reentrant.acquire(w, limit()), Acquired::Yes);
+                assert_eq!(reentrant.acquire(w, patience()), Acquired::Yes);
                 set_result(WITHIN);
-                assert_eq!(reentrant.acquire(w, limit()), Acquired::Yes);
+                assert_eq!(reentrant.acquire(w, patience()), Acquired::Yes);
                 reentrant.release(w).expect("it is held");
                 set_result(0);
                 reentrant.release(w).expect("it is held");
@@ -291,29 +294,29 @@ impl Stage for Play {
         let w = arena();
         match self.does {
             Does::Acquire | Does::AcquireAsleep => {
-                assert_eq!(self.semaphore().acquire(w, limit()), Ok(true));
+                assert_eq!(self.semaphore().acquire(w, patience()), Ok(true));
             }
             Does::Release => self.semaphore().release(w).expect("no bound"),
             Does::Set => self.event().set(w),
             Does::Clear => self.event().clear(w),
             Does::Wait => {
                 let sets = self.event().sets(w);
-                assert_eq!(self.event().wait(w, sets, limit()), Ok(true));
+                assert_eq!(self.event().wait(w, sets, patience()), Ok(true));
             }
             Does::ConditionWait => {
                 let record = self.condition().enter(w).expect("room");
-                assert_eq!(self.condition().wait(w, record, limit()), Ok(true));
+                assert_eq!(self.condition().wait(w, record, patience()), Ok(true));
             }
             Does::Notify => set_result(self.condition().notify(w, 1)),
-            Does::Arrive => match self.barrier().arrive(w, limit()) {
+            Does::Arrive => match self.barrier().arrive(w, patience()) {
                 Ok(Some(Arrival::Wait { ticket, .. })) => {
-                    let passed = self.barrier().wait(w, ticket, limit());
+                    let passed = self.barrier().wait(w, ticket, patience());
                     assert_eq!(passed, Ok(Passed::Yes));
                 }
                 other => panic!("it is the first: {other:?}"),
             },
             Does::ArriveLast => {
-                let arrival = self.barrier().arrive(w, limit());
+                let arrival = self.barrier().arrive(w, patience());
                 assert_eq!(arrival, Ok(Some(Arrival::Last { index: 1 })));
                 assert_eq!(self.barrier().open(w), Passed::Yes);
             }
