@@ -16,7 +16,7 @@ use procession_shm::layout::header;
 use procession_shm::object;
 use procession_shm::process::{self as record, State, keep};
 use procession_shm::section::Section;
-use procession_shm::{Owner, World, recover};
+use procession_shm::{Fate, Owner, World, recover};
 use rustix::fd::{AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
 use rustix::io::Errno;
 use std::cell::Cell;
@@ -352,8 +352,12 @@ pub fn recover_if_gone(arena: &Arena, index: u32) {
         State::Leaving(_) | State::Emptying(_) => true,
         // Of a fork that no handler saw nobody can tell.
         State::Preparing(taker) => taker != NOBODY,
-        // Not shown up yet: its starter watches over it, or is gone himself.
-        State::Reserved(_) => parent_is_gone(arena, index),
+        // Not shown up yet: its starter watches over it, or is gone himself, perhaps before he wrote who he is.
+        State::Reserved(taker) => {
+            let unsigned = arena.load(at + record::word::PARENT) == 0;
+            parent_is_gone(arena, index)
+                || unsigned && taker != NOBODY && arena.fate(taker) != Fate::Alive
+        }
         State::Live(_) => {
             let pid = arena.load(at + record::word::PID) as u32;
             pid != 0
