@@ -4,7 +4,6 @@ import os
 import signal
 import time
 from itertools import repeat
-from statistics import median
 from typing import Any, Callable
 
 Measure = Callable[[], float]
@@ -53,6 +52,8 @@ def mapping(ctx: Any, count: int) -> Measure:
 
 def call(ctx: Any, count: int) -> Measure:
     """The median time of one call and its result."""
+    from statistics import median  # not at the top: workers import this file
+
     pool = ctx.Pool(WORKERS)
 
     def one(n: int) -> float:
@@ -61,6 +62,21 @@ def call(ctx: Any, count: int) -> Measure:
         return time.perf_counter() - start
 
     return lambda: median([one(n) for n in range(count)]) * count
+
+
+def first_result(ctx: Any, count: int) -> Measure:
+    """A pool is made, has a first result, and is closed; its end is not measured."""
+
+    def one() -> float:
+        start = time.perf_counter()
+        pool = ctx.Pool(WORKERS)
+        pool.apply(identity, (1,))
+        pool.close()
+        taken = time.perf_counter() - start
+        pool.join()
+        return taken
+
+    return lambda: sum(one() for _ in range(count))
 
 
 def whole_life(ctx: Any, count: int) -> Measure:

@@ -6,6 +6,7 @@
 //! *On a death*: who waits and finds that the thread that runs the action was killed breaks the
 //! barrier, as does whoever recovers its slot. A thread that died waiting has arrived all the same.
 
+use crate::section::Section;
 use crate::world::{Interrupted, Off, Wake, World};
 
 // The low half is what sleepers look at; each turn of the generation changes it.
@@ -97,6 +98,7 @@ impl Barrier {
         world: &W,
         until: Option<u64>,
     ) -> Result<Option<Arrival>, Interrupted> {
+        let _section = Section::BarrierWait.enter();
         let parties = self.parties(world);
         loop {
             let seen = world.load(self.0);
@@ -130,6 +132,7 @@ impl Barrier {
 
     /// Opens the barrier; the caller was told that it is the last. `Broken` if it broke meanwhile.
     pub fn open<W: World>(self, world: &W) -> Passed {
+        let _section = Section::BarrierWait.enter();
         let mut passed = Passed::Yes;
         self.change(world, |seen| {
             passed = if seen & BROKEN == 0 && seen & ACTION != 0 {
@@ -149,6 +152,7 @@ impl Barrier {
         ticket: u64,
         until: Option<u64>,
     ) -> Result<Passed, Interrupted> {
+        let _section = Section::BarrierWait.enter();
         let (mut round, mut late) = (0, until == Some(0));
         loop {
             let seen = world.load(self.0);
@@ -198,11 +202,13 @@ impl Barrier {
 
     /// Breaks it: all who wait, and all who come, are told.
     pub fn abort<W: World>(self, world: &W) {
+        let _section = Section::BarrierReset.enter();
         self.change(world, |seen| (seen & BROKEN == 0).then_some(seen | BROKEN));
     }
 
     /// Makes it empty and whole; those who wait are told that it broke.
     pub fn reset<W: World>(self, world: &W) {
+        let _section = Section::BarrierReset.enter();
         self.change(world, |seen| Some(turned(seen, true)));
     }
 

@@ -9,6 +9,7 @@
 //! The condition itself is three words: first chunk, next ticket, the object that owns the chunks.
 
 use crate::heap::{self, OutOfMemory};
+use crate::section::Section;
 use crate::slot::{Frame, Intent};
 use crate::tag::{Holds, Tag};
 use crate::world::{Fate, Interrupted, Off, Owner, Wake, World};
@@ -77,6 +78,7 @@ impl Condition {
     /// Enters the calling thread as a waiter, the youngest. Call it with the lock held, then
     /// release the lock, then [`wait`](Self::wait).
     pub fn enter<W: World>(self, world: &W) -> Result<Record, OutOfMemory> {
+        let _section = Section::ConditionWait.enter();
         let me = world.me();
         let ticket = world.add(self.0 + 8, 1);
         let claimed = CLAIMED | (me.slot as u64) << SLOT;
@@ -127,6 +129,7 @@ impl Condition {
         record: Record,
         until: Option<u64>,
     ) -> Result<bool, Interrupted> {
+        let _section = Section::ConditionWait.enter();
         let (mut round, mut late) = (0, until == Some(0));
         loop {
             if world.load(record.cell) != record.word {
@@ -160,6 +163,7 @@ impl Condition {
 
     /// Gives up waiting for good, because of an exception: a mark that came already passes on.
     pub fn leave<W: World>(self, world: &W, record: Record) {
+        let _section = Section::ConditionWait.enter();
         if !self.withdraw(world, record) {
             self.notify(world, 1);
         }
@@ -167,6 +171,7 @@ impl Condition {
 
     /// Lets up to `count` of the oldest waiters that live go; says how many. Never waits.
     pub fn notify<W: World>(self, world: &W, count: u64) -> u64 {
+        let _section = Section::ConditionNotify.enter();
         let mut notified = 0;
         while notified < count {
             let Some((cell, word)) = self.oldest(world) else {

@@ -3,6 +3,7 @@
 //! A wait ends when the event is set, or was set since the wait began: a pulse (`set`, `clear`) is
 //! never missed. `set` never waits for a sleeper, dead, stopped or slow.
 
+use crate::section::Section;
 use crate::world::{Interrupted, Off, Wake, World};
 
 const SET: u64 = 1;
@@ -23,6 +24,7 @@ impl Event {
     /// Sets it and wakes all who wait.
     #[inline]
     pub fn set<W: World>(self, world: &W) {
+        let _section = Section::EventSet.enter();
         let mut seen = world.load(self.0);
         while seen & SET == 0 {
             match world.cas(self.0, seen, ((seen & !WAITERS) | SET).wrapping_add(ONE)) {
@@ -40,6 +42,7 @@ impl Event {
     /// Clears it.
     #[inline]
     pub fn clear<W: World>(self, world: &W) {
+        let _section = Section::EventClear.enter();
         let mut seen = world.load(self.0);
         while seen & SET != 0 {
             match world.cas(self.0, seen, seen & !SET) {
@@ -61,6 +64,7 @@ impl Event {
         sets: u64,
         until: Option<u64>,
     ) -> Result<bool, Interrupted> {
+        let _section = Section::EventWait.enter();
         let (mut round, mut late) = (0, until == Some(0));
         loop {
             let seen = world.load(self.0);

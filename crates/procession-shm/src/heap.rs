@@ -8,6 +8,7 @@
 
 use crate::class;
 use crate::layout::{GRANULE, HINTS, SPAN, header};
+use crate::section::Section;
 use crate::tag::{Holds, Tag};
 use crate::world::{Off, Owner, World};
 
@@ -28,6 +29,7 @@ const SPANS_TRIED: u64 = 512;
 
 /// Takes a block of this class for the calling thread. Its content is whatever was there.
 pub fn alloc<W: World>(world: &W, class: u8) -> Result<Off, OutOfMemory> {
+    let _section = Section::Alloc.enter();
     let me = world.me();
     if let Some(block) = from_hints(world, class, me) {
         return Ok(block);
@@ -84,6 +86,7 @@ pub fn seize<W: World>(world: &W, block: Off, from: Tag) -> bool {
 
 /// Frees a block that is the caller's own. What hangs below it is not looked at.
 pub fn free<W: World>(world: &W, block: Off) {
+    let _section = Section::Free.enter();
     let Some(class) = class_of(world, block) else {
         return;
     };
@@ -290,6 +293,7 @@ fn grow<W: World>(world: &W, class: u8) -> Result<u64, OutOfMemory> {
 
 /// Gives back the pages of every free large block.
 pub fn cool<W: World>(world: &W) {
+    let _section = Section::Alloc.enter();
     let me = world.me();
     walk(world, |block, class, tag| {
         if class::is_large(class)

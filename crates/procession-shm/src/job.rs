@@ -10,6 +10,7 @@ use crate::layout::GRANULE;
 use crate::message::{self, Message};
 use crate::object::{self, Gone, Handle, Kind};
 use crate::process;
+use crate::section::Section;
 use crate::slot::{self, Frame, Intent};
 use crate::tag::{Holds, Tag};
 use crate::world::{Interrupted, Off, Owner, Wake, World};
@@ -318,6 +319,7 @@ impl Job {
         until: Option<u64>,
         over: impl Fn() -> bool,
     ) -> Result<Waited, Interrupted> {
+        let _section = Section::TaskWait.enter();
         let cell = self.cell(index);
         let (mut round, mut late) = (0, until == Some(0));
         loop {
@@ -457,6 +459,7 @@ pub(crate) fn looks_into_one<W: World>(world: &W) -> bool {
 
 /// The calling thread, whose word `JOB` is at this place, looks into a job no more.
 fn look_away<W: World>(world: &W, at: Off) {
+    let _section = Section::TaskLeave.enter();
     let entry = world.swap(at, 0);
     // Pairs with the fence of who found no other reference and saw us: one of us frees it.
     world.fence();
@@ -475,6 +478,7 @@ impl<'w, W: World> Held<'w, W> {
     /// Looks into a job that something names, which the caller asks anew: `named` says whether it does still.
     /// `None` if not. The thread looks into no other.
     pub(crate) fn new(world: &'w W, handle: Handle, named: impl FnOnce() -> bool) -> Option<Self> {
+        let _section = Section::TaskTake.enter();
         let me = world.me();
         let at = world.layout().thread(me.slot) + slot::word::JOB;
         world.store(at, handle.id.wrapping_mul(GRANULE));

@@ -1,5 +1,5 @@
 #![doc = include_str!("../README.md")]
-#![cfg_attr(not(test), no_std)]
+#![cfg_attr(not(any(test, feature = "sections")), no_std)]
 
 #[cfg(not(target_endian = "little"))]
 compile_error!(
@@ -21,6 +21,7 @@ pub mod pool;
 pub mod process;
 pub mod queue;
 pub mod recover;
+pub mod section;
 pub mod semaphore;
 pub mod slot;
 pub mod tag;

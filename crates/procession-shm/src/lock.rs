@@ -5,6 +5,7 @@
 //! *On a death*: a waiter whose owner was killed turns the word to `BROKEN`, with the owner's ids in it, which outlive its
 //! slot; every acquire fails until `reset` (the idiom of Barrier, and of POSIX robust mutexes).
 
+use crate::section::Section;
 use crate::slot::{self, Ids};
 use crate::world::{Fate, Interrupted, Off, Owner, Wake, World};
 
@@ -78,6 +79,7 @@ impl Lock {
     /// Acquires the lock if it is free.
     #[inline]
     pub fn try_acquire<W: World>(self, world: &W) -> bool {
+        let _section = Section::LockAcquire.enter();
         world
             .cas(self.0, 0, LOCKED | world.me().to_bits() << OWNER)
             .is_ok()
@@ -94,6 +96,7 @@ impl Lock {
 
     #[cold]
     fn acquire_slowly<W: World>(self, world: &W, until: Option<u64>, on_end: OnEnd) -> Acquired {
+        let _section = Section::LockAcquire.enter();
         let mut mine = LOCKED | world.me().to_bits() << OWNER;
         let (mut round, mut late) = (0, until == Some(0));
         loop {
@@ -171,6 +174,7 @@ impl Lock {
     /// Releases the lock if it is held and nobody waits for it: the way it goes as a rule.
     #[inline]
     pub fn try_release<W: World>(self, world: &W) -> bool {
+        let _section = Section::LockRelease.enter();
         let seen = world.load(self.0);
         seen & (LOCKED | WAITERS | BROKEN) == LOCKED && world.cas(self.0, seen, 0).is_ok()
     }
@@ -178,6 +182,7 @@ impl Lock {
     /// Releases the lock; `owner_only` refuses it to all but the holder.
     #[inline]
     pub fn release<W: World>(self, world: &W, owner_only: bool) -> Result<(), NotReleased> {
+        let _section = Section::LockRelease.enter();
         loop {
             let seen = world.load(self.0);
             match status(seen) {
@@ -199,6 +204,7 @@ impl Lock {
 
     /// Makes a broken lock free again. Says whether it was broken.
     pub fn reset<W: World>(self, world: &W) -> bool {
+        let _section = Section::LockReset.enter();
         let seen = world.load(self.0);
         let done = matches!(status(seen), Status::Broken(_)) && world.cas(self.0, seen, 0).is_ok();
         if done {
@@ -235,6 +241,7 @@ impl ReentrantLock {
     /// Acquires the lock once more.
     #[inline]
     pub fn acquire<W: World>(self, world: &W, until: Option<u64>) -> Acquired {
+        let _section = Section::LockAcquire.enter();
         let depth = self.depth(world);
         if depth > 0 {
             world.store(self.count(), depth + 1);
@@ -250,6 +257,7 @@ impl ReentrantLock {
     /// Releases the lock once.
     #[inline]
     pub fn release<W: World>(self, world: &W) -> Result<(), NotReleased> {
+        let _section = Section::LockRelease.enter();
         let depth = self.depth(world);
         if depth > 1 {
             world.store(self.count(), depth - 1);
@@ -266,6 +274,7 @@ impl ReentrantLock {
 
     /// Sets the count, for a holder that acquired the lock again after [`release_all`](Self::release_all).
     pub fn set_depth<W: World>(self, world: &W, depth: u64) {
+        let _section = Section::LockAcquire.enter();
         world.store(self.count(), depth);
     }
 }

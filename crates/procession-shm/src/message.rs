@@ -7,6 +7,7 @@
 use crate::class;
 use crate::heap::{self, OutOfMemory};
 use crate::object;
+use crate::section::Section;
 use crate::tag::{Holds, Tag};
 use crate::world::{Off, World};
 
@@ -37,6 +38,7 @@ pub struct Message<'w, W: World> {
 impl<'w, W: World> Message<'w, W> {
     /// A message of `len` bytes with room for `parts` listed blocks; its bytes are still to be written.
     pub fn new(world: &'w W, kind: u8, len: u64, parts: u64) -> Result<Self, OutOfMemory> {
+        let _section = Section::MessageFill.enter();
         let head = FIRST + parts * 16;
         let block = heap::alloc_len(
             world,
@@ -81,6 +83,7 @@ impl<'w, W: World> Message<'w, W> {
 
     /// Lists a block that the caller owns, of which `len` bytes count; it belongs to the message now.
     pub fn add_part(&self, index: u64, block: Off, len: u64, holds: Holds) {
+        let _section = Section::MessageFill.enter();
         let at = self.block + FIRST + index * 16;
         self.world.store(at + 8, len);
         self.world.store(at, block);
@@ -89,6 +92,7 @@ impl<'w, W: World> Message<'w, W> {
 
     /// Lists an object: it lives at least until the message is gone.
     pub fn add_edge(&self, index: u64, handle: object::Handle) -> Result<(), OutOfMemory> {
+        let _section = Section::ObjectSend.enter();
         let edge = heap::alloc(self.world, class::EDGE)?;
         self.world.store(edge, handle.id);
         self.world.store(edge + 8, handle.generation);
@@ -106,12 +110,14 @@ impl<'w, W: World> Message<'w, W> {
 
     /// Takes a listed block out of the message: it is the caller's own.
     pub fn take_part(&self, index: u64) -> Option<(Off, u64)> {
+        let _section = Section::MessageFill.enter();
         let (block, len, holds) = self.part(index)?;
         heap::seize(self.world, block, Tag::Shared(self.block, holds)).then_some((block, len))
     }
 
     /// Makes a listed block a part of the object whose entry the caller owns.
     pub fn give_part(&self, index: u64, entry: Off) -> Option<(Off, u64)> {
+        let _section = Section::MessageFill.enter();
         let (block, len, holds) = self.part(index)?;
         let given = Tag::Shared(entry, Holds::Bytes);
         heap::change_tag(self.world, block, Tag::Shared(self.block, holds), given)
@@ -167,6 +173,7 @@ fn part<W: World>(world: &W, message: Off, index: u64) -> Option<(Off, u64, Hold
 /// Frees a block that the caller owns, and all that is `SHARED` below it. Begun by one who died,
 /// it may be done again from the start.
 pub(crate) fn free_tree<W: World>(world: &W, root: Off) {
+    let _section = Section::MessageFree.enter();
     if let Tag::Owned(_, Holds::Message) = heap::tag(world, root) {
         for index in 0..summary(world, root).parts {
             let Some((block, _, holds)) = part(world, root, index) else {

@@ -16,6 +16,7 @@ use crate::layout::GRANULE;
 use crate::lock::Lock;
 use crate::pool::Pool;
 use crate::queue::Queue;
+use crate::section::Section;
 use crate::slot::{self, Frame, Intent};
 use crate::tag::{Holds, Tag};
 use crate::world::{Off, World};
@@ -110,6 +111,7 @@ pub fn create<W: World>(
     kind: Kind,
     init: impl FnOnce(Off, Off) -> Result<(), OutOfMemory>,
 ) -> Result<Handle, OutOfMemory> {
+    let _section = Section::ObjectCreate.enter();
     let entry = reserve(world, kind)?;
     match init(entry, entry + BODY) {
         Ok(()) => Ok(publish(world, entry)),
@@ -122,6 +124,7 @@ pub fn create<W: World>(
 
 /// Takes an entry without publishing it: what [`create`] does before `init`. The caller owns it.
 pub fn reserve<W: World>(world: &W, kind: Kind) -> Result<Off, OutOfMemory> {
+    let _section = Section::ObjectCreate.enter();
     let process = world.my_process();
     let entry = heap::alloc(world, class::OBJECT)?;
     let generation = (world.load(entry + IDENTITY) >> 8) + 1;
@@ -141,6 +144,7 @@ pub fn reserve<W: World>(world: &W, kind: Kind) -> Result<Off, OutOfMemory> {
 
 /// Publishes a reserved entry: what [`create`] does after `init`.
 pub fn publish<W: World>(world: &W, entry: Off) -> Handle {
+    let _section = Section::ObjectCreate.enter();
     world.store(entry + STATE, world.load(entry + STATE) & !0xf | LIVE);
     let generation = world.load(entry + IDENTITY) >> 8;
     heap::set_tag(world, entry, Tag::Object { generation });
@@ -202,6 +206,7 @@ impl From<OutOfMemory> for NoLease {
 
 /// Gives a process a lease. The caller has a reference already: a lease, an edge, or a pin.
 pub fn lease<W: World>(world: &W, handle: Handle, process: u32) -> Result<(), NoLease> {
+    let _section = Section::ObjectLease.enter();
     kind_of(world, handle).map_err(|Gone| NoLease::Gone)?;
     add_lease(world, at(handle), process, 1)?;
     move_state(world, at(handle), 0);
@@ -210,6 +215,7 @@ pub fn lease<W: World>(world: &W, handle: Handle, process: u32) -> Result<(), No
 
 /// Takes a lease of a process away; the last one frees the object, if nothing else names it.
 pub fn unlease<W: World>(world: &W, handle: Handle, process: u32) {
+    let _section = Section::ObjectUnlease.enter();
     let Some(word) = lease_word(world, at(handle), process) else {
         return;
     };
@@ -245,6 +251,7 @@ pub(crate) fn travels<W: World>(world: &W, handle: Handle) {
 
 /// Keeps the object until the program ends: it was named where we can't see.
 pub fn pin<W: World>(world: &W, handle: Handle) {
+    let _section = Section::ObjectSend.enter();
     move_state(world, at(handle), PINNED);
 }
 
@@ -414,6 +421,7 @@ fn bury<W: World>(world: &W, handle: Handle) {
 
 /// Takes an entry apart that the caller owns. Begun by one who died, it may be done again.
 pub(crate) fn destroy<W: World>(world: &W, entry: Off) {
+    let _section = Section::ObjectDestroy.enter();
     let body = entry + BODY;
     let free = |block: Off| {
         if heap::class_of(world, block).is_none() {
@@ -470,6 +478,7 @@ pub fn is_leased_buffer<W: World>(world: &W, entry: Off, process: u32) -> bool {
 
 /// Before a fork: the child's record gets a copy of the parent's leases.
 pub fn inherit_leases<W: World>(world: &W, parent: u32, child: u32) -> Result<(), OutOfMemory> {
+    let _section = Section::ObjectLease.enter();
     let mut result = Ok(());
     heap::walk_blocks_of(world, class::OBJECT, |entry, tag| {
         let count = if matches!(tag, Tag::Object { .. }) {
@@ -487,6 +496,7 @@ pub fn inherit_leases<W: World>(world: &W, parent: u32, child: u32) -> Result<()
 
 /// Takes away all leases of a process that is gone, and frees what nobody needs any more.
 pub fn drop_leases<W: World>(world: &W, process: u32) {
+    let _section = Section::RecordVacate.enter();
     let shift = process % 4 * 16;
     heap::walk_blocks_of(world, class::OBJECT, |entry, tag| {
         if !matches!(tag, Tag::Object { .. }) {
@@ -508,6 +518,7 @@ pub fn drop_leases<W: World>(world: &W, process: u32) {
 
 /// Looks at every object: is it still needed? Finishes what the dead left half-done.
 pub fn sweep<W: World>(world: &W) {
+    let _section = Section::Recovery.enter();
     heap::walk_blocks_of(world, class::OBJECT, |entry, tag| {
         if let Tag::Object { generation } = tag {
             let handle = Handle {

@@ -9,6 +9,7 @@ use crate::job::{self, Held, Job};
 use crate::message::{self, Message};
 use crate::object::{self, BODY_BLOCK, Gone, Handle, Kind};
 use crate::queue::{Item, NotPut, Queue};
+use crate::section::Section;
 use crate::slot::{Frame, Intent};
 use crate::tag::{Holds, Tag};
 use crate::world::{Fate, Interrupted, Off, Owner, Wake, World};
@@ -158,6 +159,7 @@ impl Pool {
 
     /// Takes it to a later state, and tells all who wait; false if it is there or further already.
     pub fn advance<W: World>(self, world: &W, to: State) -> bool {
+        let _section = Section::PoolState.enter();
         let mut seen = world.load(self.body + STATE);
         loop {
             // What has ended in whatever way has ended.
@@ -181,6 +183,7 @@ impl Pool {
 
     /// Hands a job of this pool to its workers.
     pub fn submit<W: World>(self, world: &W, job: Handle) -> Result<(), NotSubmitted> {
+        let _section = Section::PoolSubmit.enter();
         let check = || match self.state(world) {
             State::Open => Ok(()),
             state => Err(NotSubmitted::NotOpen(state)),
@@ -219,6 +222,7 @@ impl Pool {
         current: &mut Option<Held<'w, W>>,
         until: Option<u64>,
     ) -> Result<u64, NoElement> {
+        let _section = Section::TaskTake.enter();
         if current.is_none() && job::looks_into_one(world) {
             return Err(NoElement::Nested);
         }
@@ -314,6 +318,7 @@ impl Pool {
 
     /// Settles an element that the calling thread has claimed, with up to [`job::INLINE`] bytes.
     pub fn settle_inline<W: World>(self, world: &W, job: Job, index: u64, kind: u8, bytes: &[u8]) {
+        let _section = Section::TaskSettle.enter();
         if job.settle_inline(world, index, kind, bytes) {
             self.tell_settled(world, job);
         }
@@ -327,6 +332,7 @@ impl Pool {
         index: u64,
         message: Message<'_, W>,
     ) {
+        let _section = Section::TaskSettle.enter();
         if job.settle_message(world, index, message) {
             self.tell_settled(world, job);
         }
@@ -341,6 +347,7 @@ impl Pool {
         pid: u32,
         exit: Option<i32>,
     ) {
+        let _section = Section::TaskSettle.enter();
         if job.settle_lost(world, index, pid, exit) {
             self.tell_settled(world, job);
         }
@@ -359,6 +366,7 @@ impl Pool {
         until: Option<u64>,
         mut look: impl FnMut() -> bool,
     ) -> Result<bool, Interrupted> {
+        let _section = Section::TaskWait.enter();
         let (mut round, mut late) = (0, until == Some(0));
         loop {
             if look() {
@@ -385,11 +393,13 @@ impl Pool {
 
     /// Makes who waits at the gate of settled elements look again.
     pub fn wake_settled<W: World>(self, world: &W) {
+        let _section = Section::PoolState.enter();
         Gate(self.body + SETTLED).notify_all(world);
     }
 
     /// A worker has got ready to work.
     pub fn add_ready<W: World>(self, world: &W) {
+        let _section = Section::PoolState.enter();
         world.add(self.body + READY, 1);
     }
 
@@ -405,11 +415,13 @@ impl Pool {
 
     /// Notes which process keeps the workers; false if it is another one than expected by now.
     pub fn change_keeper<W: World>(self, world: &W, from: u64, to: u64) -> bool {
+        let _section = Section::PoolState.enter();
         world.cas(self.body + KEEPER, from, to).is_ok()
     }
 
     /// Leaves a message that says why workers can't be started, unless there is one.
     pub fn set_error<W: World>(self, world: &W, message: Message<'_, W>) {
+        let _section = Section::PoolState.enter();
         let frame = Frame::enter(world);
         let (word, block) = (self.body + ERROR, message.into_block());
         frame.announce(Intent::Put { word, block });

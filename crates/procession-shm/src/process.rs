@@ -1,5 +1,6 @@
 //! Process records: one for each process of the program, reserved by its starter.
 
+use crate::section::Section;
 use crate::world::{Off, Owner, World};
 
 /// Words of a process record, as byte offsets into it.
@@ -95,6 +96,7 @@ pub fn generation<W: World>(world: &W, index: u32) -> u64 {
 
 /// Makes a record vacant that the caller is [`Leaving`](State::Leaving).
 pub fn vacate<W: World>(world: &W, index: u32, leaving: State) {
+    let _section = Section::RecordVacate.enter();
     let record = at(world, index);
     // Before the next one takes it: he is not his predecessor's child.
     for word in [word::PARENT, word::NOTED, word::POOL] {
@@ -105,6 +107,7 @@ pub fn vacate<W: World>(world: &W, index: u32, leaving: State) {
 
 /// Takes a vacant record for a process that is to come. `None` if all are in use.
 pub fn reserve<W: World>(world: &W, reserver: Owner) -> Option<u32> {
+    let _section = Section::RecordReserve.enter();
     let high = crate::layout::header::PROCESSES_HIGH;
     for index in 0..world.layout().process_count as u32 {
         let preparing = State::Preparing(reserver);
@@ -131,6 +134,7 @@ pub fn reserve<W: World>(world: &W, reserver: Owner) -> Option<u32> {
 /// Makes a reserved record live for the process that it was reserved for, in this use of it (compared as far as 32 bits
 /// go; in any, if `None`). Says how it is live, if it was the caller who made it so.
 pub fn show_up<W: World>(world: &W, index: u32, reserved_in: Option<u64>) -> Option<State> {
+    let _section = Section::RecordShowUp.enter();
     // Read in this order: whoever reserves it anew counts before he says so.
     let seen = state(world, index);
     let now = generation(world, index);

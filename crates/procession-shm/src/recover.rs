@@ -12,6 +12,7 @@ use crate::message;
 use crate::object;
 use crate::process::{self, State, keep};
 use crate::queue;
+use crate::section::Section;
 use crate::slot::{self, Frames, Hazard, Intent, state, word};
 use crate::tag::{Holds, Tag};
 use crate::world::{Fate, Owner, World};
@@ -19,6 +20,7 @@ use crate::world::{Fate, Owner, World};
 /// Settles all that the thread of `slot` left half-done. Its life word must be the caller's.
 /// Says whose slot it was.
 pub fn recover<W: World>(world: &W, slot: u32) -> Owner {
+    let _section = Section::Recovery.enter();
     let at = world.layout().thread(slot);
     let (generation, _) = state(world.load(at + word::STATE));
     let dead = Owner { slot, generation };
@@ -102,6 +104,7 @@ fn free_owned_by<W: World>(world: &W, dead: Owner) {
 
 /// Marks a slot killed, if it is still this generation's and nobody has marked it.
 pub fn mark_killed<W: World>(world: &W, slot: u32, seen: u64) -> bool {
+    let _section = Section::Recovery.enter();
     let (generation, was) = state(seen);
     was == slot::State::Live
         && world
@@ -117,6 +120,7 @@ pub fn mark_killed<W: World>(world: &W, slot: u32, seen: u64) -> bool {
 /// its threads has a slot any more. `seen` is the state in which it was found gone. Says whether it was the caller
 /// who did.
 pub fn empty_process<W: World>(world: &W, index: u32, seen: State) -> bool {
+    let _section = Section::RecordVacate.enter();
     let emptying = State::Emptying(world.me());
     let mine = is_free_to_change(world, seen) && process::change(world, index, seen, emptying);
     if mine {
@@ -131,6 +135,7 @@ pub fn empty_process<W: World>(world: &W, index: u32, seen: State) -> bool {
 
 /// As [`empty_process`], and frees its record.
 pub fn recover_process<W: World>(world: &W, index: u32, seen: State) -> bool {
+    let _section = Section::RecordVacate.enter();
     let leaving = State::Leaving(world.me());
     let mine = is_free_to_change(world, seen) && process::change(world, index, seen, leaving);
     if mine {

@@ -3,6 +3,7 @@
 //! A semaphore has no holder: a permit that a killed thread took is not given back. The word after
 //! it is the bound of a bounded semaphore plus one (0: none).
 
+use crate::section::Section;
 use crate::world::{Interrupted, Off, Wake, World};
 
 const WAITERS: u64 = 1 << 31;
@@ -34,6 +35,7 @@ impl Semaphore {
     /// Takes one if there is one.
     #[inline]
     pub fn try_acquire<W: World>(self, world: &W) -> bool {
+        let _section = Section::SemaphoreAcquire.enter();
         let mut seen = world.load(self.0);
         while seen & VALUE > 0 {
             match world.cas(self.0, seen, seen - 1) {
@@ -46,6 +48,7 @@ impl Semaphore {
 
     /// Takes one, waiting until `until` at most; `false` if the time is over.
     pub fn acquire<W: World>(self, world: &W, until: Option<u64>) -> Result<bool, Interrupted> {
+        let _section = Section::SemaphoreAcquire.enter();
         let (mut round, mut late) = (0, until == Some(0));
         loop {
             if self.try_acquire(world) {
@@ -75,6 +78,7 @@ impl Semaphore {
     /// Gives one back.
     #[inline]
     pub fn release<W: World>(self, world: &W) -> Result<(), AboveBound> {
+        let _section = Section::SemaphoreRelease.enter();
         let bound = match world.load(self.0 + 8) {
             0 => MAX_VALUE,
             bound => bound - 1,

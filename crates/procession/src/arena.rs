@@ -10,6 +10,7 @@ use crate::sys::{futex, memory, process};
 use crate::time;
 use procession_shm::layout::{Layout, VERSION, header};
 use procession_shm::process as record;
+use procession_shm::section;
 use procession_shm::slot::{self, State};
 use procession_shm::{Fate, Off, Owner, Wake, World};
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -375,20 +376,24 @@ impl World for Arena {
     }
     #[inline]
     fn store(&self, at: Off, value: u64) {
+        section::check(at);
         self.word(at).store(value, Ordering::Release);
     }
     #[inline]
     fn cas(&self, at: Off, old: u64, new: u64) -> Result<(), u64> {
+        section::check(at);
         self.word(at)
             .compare_exchange(old, new, Ordering::AcqRel, Ordering::Acquire)
             .map(|_| ())
     }
     #[inline]
     fn swap(&self, at: Off, value: u64) -> u64 {
+        section::check(at);
         self.word(at).swap(value, Ordering::AcqRel)
     }
     #[inline]
     fn add(&self, at: Off, value: u64) -> u64 {
+        section::check(at);
         self.word(at).fetch_add(value, Ordering::AcqRel)
     }
     #[inline]

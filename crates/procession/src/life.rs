@@ -10,6 +10,7 @@ use crate::sys::life_word::{LifeWord, Taken};
 use crate::sys::process;
 use procession_shm::layout::header;
 use procession_shm::recover;
+use procession_shm::section::Section;
 use procession_shm::slot::{self, State, state_word};
 use procession_shm::{Fate, Owner, World};
 use std::cell::Cell;
@@ -103,6 +104,7 @@ pub(crate) fn epoch_moved(epoch: u64) -> bool {
 
 #[cold]
 fn take_slot(arena: &Arena) -> Owner {
+    let _section = Section::SlotTake.enter();
     let process = arena.my_process();
     let mut dead = None;
     for slot in 0..arena.layout().thread_count as u32 {
@@ -193,6 +195,7 @@ pub(crate) fn attend(arena: &Arena, slot: u32) {
 /// Sees off a thread that said that it ends: once it has ended, its slot is vacant, and if it was the last of its
 /// process, what that had is given back. Says whether the slot became vacant.
 pub(crate) fn see_off(arena: &Arena, slot: u32) -> bool {
+    let _section = Section::Recovery.enter();
     let at = arena.layout().thread(slot);
     let seen = arena.load(at + slot::word::STATE);
     let process = arena.load(at + slot::word::PROCESS) as u32;
@@ -242,6 +245,7 @@ pub(crate) fn fate(arena: &Arena, owner: Owner) -> Fate {
 
 /// Acts on a life word that woke us: if its thread was killed, tells all and recovers the slot. Says whether it was.
 pub(crate) fn notice_death(arena: &Arena, slot: u32) -> bool {
+    let _section = Section::Recovery.enter();
     let at = arena.layout().thread(slot) + slot::word::STATE;
     // The state is read before the life word, and must still be it: the word of a successor says nothing of this one.
     let seen = arena.load(at);
@@ -256,6 +260,7 @@ pub(crate) fn notice_death(arena: &Arena, slot: u32) -> bool {
 
 /// Recovers a slot that is marked killed, unless somebody else is at it. Says whether it did.
 pub(crate) fn bury(arena: &Arena, slot: u32) -> bool {
+    let _section = Section::Recovery.enter();
     let life = arena.life(slot);
     if life.try_take() == Taken::No {
         return false;
@@ -318,6 +323,7 @@ pub(crate) fn has_threads(arena: &Arena, process: u32) -> bool {
 
 /// The calling thread says that it ends.
 pub(crate) fn end_thread(arena: &Arena) {
+    let _section = Section::SlotEnd.enter();
     let (token, owner) = CACHED.with(|cached| {
         cached.replace((
             0,
@@ -340,6 +346,7 @@ pub(crate) fn end_thread(arena: &Arena) {
 
 /// All threads of this process end, by its exit: none of them was killed.
 pub(crate) fn end_process(arena: &Arena) {
+    let _section = Section::SlotEnd.enter();
     let process = match arena.record.load(Ordering::Relaxed) {
         record if record != 0 && arena.has_token() => record as u64 - 1,
         _ => return,
@@ -367,6 +374,7 @@ pub(crate) fn end_process(arena: &Arena) {
 
 /// The threads of this process are those of another record from now on.
 pub(crate) fn rename_process(arena: &Arena, from: u32, to: u32) {
+    let _section = Section::RecordShowUp.enter();
     let high = arena
         .load(header::THREADS_HIGH)
         .min(arena.layout().thread_count) as u32;

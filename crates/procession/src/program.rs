@@ -15,7 +15,8 @@ use crate::view;
 use procession_shm::layout::header;
 use procession_shm::object;
 use procession_shm::process::{self as record, State, keep};
-use procession_shm::{Owner, World, recover};
+use procession_shm::section::Section;
+use procession_shm::{Fate, Owner, World, recover};
 use rustix::fd::{AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
 use rustix::io::Errno;
 use std::cell::Cell;
@@ -90,6 +91,7 @@ extern "C" fn at_exit() {
 
 /// The process is about to end by `_exit` with this code: its threads end, they are not killed.
 pub fn end_process(code: i32) {
+    let _section = Section::SlotEnd.enter();
     let Some(arena) = Arena::existing() else {
         return;
     };
@@ -119,6 +121,7 @@ fn take_child_use() -> Option<(u32, u64)> {
 }
 
 extern "C" fn before_fork() {
+    let _section = Section::RecordReserve.enter();
     let Some(arena) = Arena::existing() else {
         return;
     };
@@ -132,6 +135,7 @@ extern "C" fn before_fork() {
 }
 
 extern "C" fn after_fork_in_parent() {
+    let _section = Section::RecordReserve.enter();
     let foreign = !OURS.with(Cell::get);
     if let Some(arena) = Arena::existing()
         && foreign
@@ -144,6 +148,7 @@ extern "C" fn after_fork_in_parent() {
 }
 
 extern "C" fn after_fork_in_child() {
+    let _section = Section::RecordShowUp.enter();
     let Some(arena) = Arena::existing() else {
         return;
     };
@@ -181,6 +186,7 @@ pub(crate) fn children_work_for(pool: object::Handle) {
 
 /// Reserves the record of a process that is to come.
 pub fn reserve(arena: &Arena) -> Result<u32> {
+    let _section = Section::RecordReserve.enter();
     let me = arena.me();
     let index = record::reserve(arena, me).or_else(|| {
         sweep(arena);
@@ -223,12 +229,14 @@ pub(crate) fn unreserve_if_unused(arena: &Arena, index: u32, generation_meant: u
 
 /// This process's starter does not note its pid: its record says so.
 pub(crate) fn note_myself(arena: &Arena) {
+    let _section = Section::RecordShowUp.enter();
     let at = arena.layout().process(arena.my_process());
     arena.store(at + record::word::NOTED, keep::NOTED);
 }
 
 /// Notes the pid of a child that was started with this record. To be called for each, by its starter.
 pub fn set_pid(arena: &Arena, index: u32, pid: u32) {
+    let _section = Section::RecordReserve.enter();
     let at = arena.layout().process(index);
     if arena.load(at + record::word::PID) == 0 {
         arena.store(at + record::word::START_TIME, process::start_time(pid));
@@ -287,6 +295,7 @@ pub(crate) fn become_asked_for(arena: &Arena, index: u32, generation_asked: u64)
 }
 
 fn enter(arena: &Arena, index: u32) {
+    let _section = Section::RecordShowUp.enter();
     // Without its token the process would count as forked, and take another record.
     arena.token();
     let at = arena.layout().process(index);
@@ -305,6 +314,7 @@ const NOBODY: Owner = Owner {
 /// The record of this process; the root, and forks that no handler saw, take one here.
 #[cold]
 pub(crate) fn my_record(arena: &Arena) -> u32 {
+    let _section = Section::RecordReserve.enter();
     if !arena.has_token() {
         // Forked by a call that runs no handlers: nothing of the parent's is ours.
         arena.record.store(0, Ordering::Relaxed);
@@ -338,6 +348,7 @@ pub(crate) fn my_record(arena: &Arena) -> u32 {
 /// If a process is gone for good, and its threads' slots are recovered, takes back what it had; its record too, unless
 /// its starter is to learn from it how the process ended.
 pub fn recover_if_gone(arena: &Arena, index: u32) {
+    let _section = Section::RecordVacate.enter();
     if index as u64 >= arena.layout().process_count {
         return;
     }
@@ -352,8 +363,12 @@ pub fn recover_if_gone(arena: &Arena, index: u32) {
         State::Leaving(_) | State::Emptying(_) => true,
         // Of a fork that no handler saw nobody can tell.
         State::Preparing(taker) => taker != NOBODY,
-        // Not shown up yet: its starter watches over it, or is gone himself.
-        State::Reserved(_) => parent_is_gone(arena, index),
+        // Not shown up yet: its starter watches over it, or is gone himself, perhaps before he wrote who he is.
+        State::Reserved(taker) => {
+            let unsigned = arena.load(at + record::word::PARENT) == 0;
+            parent_is_gone(arena, index)
+                || unsigned && taker != NOBODY && arena.fate(taker) != Fate::Alive
+        }
         State::Live(_) => {
             let pid = arena.load(at + record::word::PID) as u32;
             pid != 0
@@ -450,6 +465,7 @@ pub(crate) fn note_exit(arena: &Arena, index: u32) {
 
 /// Notes how the process of a record ended, unless it left a word itself.
 pub(crate) fn note_exit_code(arena: &Arena, index: u32, pid: u32, code: i32) {
+    let _section = Section::RecordVacate.enter();
     let at = arena.layout().process(index);
     if arena.load(at + record::word::PID) == pid as u64 {
         let _ = arena.cas(at + record::word::EXIT, 0, record::exit_word(code));
@@ -515,6 +531,7 @@ pub fn exit_of(
 /// Who asked the template for a process has learned how it ended, or does not care: its record may be given back, which
 /// nobody did before. To be called once.
 pub fn let_go(arena: &Arena, index: u32) {
+    let _section = Section::RecordVacate.enter();
     arena.store(
         arena.layout().process(index) + record::word::NOTED,
         keep::NOTED,

@@ -19,6 +19,7 @@ use crate::gate::Gate;
 use crate::heap::{self, OutOfMemory};
 use crate::layout::GRANULE;
 use crate::message::{self, Message, Summary};
+use crate::section::Section;
 use crate::slot::{Frame, Hazard, Intent};
 use crate::tag::{Holds, Tag};
 use crate::world::{Off, Wake, World};
@@ -181,6 +182,7 @@ impl Queue {
         mut item: Item<'_, '_, W>,
         until: Option<u64>,
     ) -> Result<(), NotPut> {
+        let _section = Section::QueuePut.enter();
         let mut late = until == Some(0);
         let mut round = 0;
         loop {
@@ -220,6 +222,7 @@ impl Queue {
         world: &W,
         item: &mut Item<'_, '_, W>,
     ) -> Result<(), NotPut> {
+        let _section = Section::QueuePut.enter();
         let frame = Frame::enter(world);
         let done = match item {
             Item::Inline(kind, bytes) if bytes.len() <= INLINE => {
@@ -398,6 +401,7 @@ impl Queue {
         mut prepare: impl FnMut(Summary) -> Result<T, E>,
         ended: impl Fn() -> bool,
     ) -> Result<(Got<'w, W>, T), NotGot<E>> {
+        let _section = Section::QueueGet.enter();
         let mut late = until == Some(0);
         let mut round = 0;
         loop {
@@ -433,6 +437,7 @@ impl Queue {
 
     /// Makes every consumer that waits look again.
     pub fn wake_consumers<W: World>(self, world: &W) {
+        let _section = Section::QueueWake.enter();
         self.items().notify_all(world);
     }
 
@@ -442,6 +447,7 @@ impl Queue {
         world: &'w W,
         prepare: &mut impl FnMut(Summary) -> Result<T, E>,
     ) -> Result<Option<(Got<'w, W>, T)>, NotGot<E>> {
+        let _section = Section::QueueGet.enter();
         let got = self.visit_head(world, &mut |summary, _| prepare(summary));
         match got {
             Ok(Some(_)) if self.max_size(world) == 0 => {}

@@ -1,5 +1,7 @@
 //! Deaths and stops that really happen: at each step of an operation, at random instants, and of the root.
 
+#[path = "../support/items.rs"]
+mod items;
 mod killing;
 mod points;
 mod random;

@@ -8,6 +8,8 @@ mod child;
 mod deaf;
 mod director;
 mod double;
+#[path = "../support/items.rs"]
+mod items;
 #[path = "../deaths/killing.rs"]
 mod killing;
 mod plan;
@@ -17,7 +19,7 @@ mod recovery;
 mod refuse;
 mod reuse;
 #[path = "../deaths/stage.rs"]
-#[allow(dead_code, reason = "its witness is for the deaths")]
+#[allow(dead_code, unused_imports, reason = "its witness is for the deaths")]
 mod stage;
 mod stranger;
 #[path = "../support/mod.rs"]
