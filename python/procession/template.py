@@ -50,7 +50,7 @@ def template_main(
         template.unfit(why)
         _leave(0)
     _detach()
-    # What was imported lives on: a collection in a child need not touch it, which would copy its pages.
+    # What was imported lives on: no collection in a child shall touch it, and so copy its pages.
     gc.collect()
     gc.freeze()
     template.ready()
