@@ -89,7 +89,8 @@ impl Section {
     }
 }
 
-/// A world calls it before it stores to a word. Panics if this thread was told to [`demand`] sections and is in none.
+/// A world calls it before it stores to a word. Panics if this thread shall be in a section and is in none: the feature
+/// `sections` has a function `demand` for that.
 #[inline(always)]
 pub fn check(at: Off) {
     #[cfg(feature = "sections")]
