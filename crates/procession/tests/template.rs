@@ -12,7 +12,7 @@ use std::io::Read;
 use std::os::fd::AsRawFd;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
-use support::{Body, Outcome, PROMISED, is_gone_by, trial, until};
+use support::{Body, Outcome, PROMISED, assert_gone_with_root, trial, until};
 
 /// Names to a program that a test runs what it is to do.
 const ROLE: &str = "TEMPLATE_ROLE";
@@ -294,12 +294,7 @@ fn root_and_template_killed() -> Outcome {
     kill(pids[0], libc::SIGKILL);
     let killed = Instant::now();
     root.wait()?;
-    for pid in pids {
-        assert!(
-            is_gone_by(pid, killed + PROMISED),
-            "{pid} lives without its root"
-        );
-    }
+    assert_gone_with_root(&pids, killed + PROMISED);
     Ok(())
 }
 

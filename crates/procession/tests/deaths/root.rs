@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use crate::support::{Outcome, PROMISED, is_gone_by};
+use crate::support::{Outcome, PROMISED, assert_gone_with_root, is_gone_by};
 use crate::{MODE, SLICE};
 
 /// Processes below the root: children, each with a child of its own, and one that sleeps.
@@ -62,12 +62,7 @@ pub fn takes_all_along() -> Outcome {
     root.kill()?;
     let killed = Instant::now();
     root.wait()?;
-    for pid in pids {
-        assert!(
-            is_gone_by(pid, killed + PROMISED),
-            "{pid} lives without its root"
-        );
-    }
+    assert_gone_with_root(&pids, killed + PROMISED);
     println!(
         "the root took {BELOW} processes along within {:?}",
         killed.elapsed()

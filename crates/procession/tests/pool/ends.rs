@@ -2,7 +2,7 @@
 
 use crate::common::{LONG, MODE, all_workers, keeper_of, kill, kind_of, square};
 use crate::deaths::tell_and_wait;
-use crate::support::{METHOD, Outcome, PROMISED, is_gone_by, method_name};
+use crate::support::{METHOD, Outcome, PROMISED, assert_gone_with_root, is_gone_by, method_name};
 use procession::{Event, Kind, Pool, Process, Queue, start_method};
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
@@ -147,11 +147,6 @@ pub fn root_takes_the_pool_along() -> Outcome {
     root.kill()?;
     let killed = Instant::now();
     root.wait()?;
-    for pid in pids {
-        assert!(
-            is_gone_by(pid, killed + PROMISED),
-            "{pid} lives without its root"
-        );
-    }
+    assert_gone_with_root(&pids, killed + PROMISED);
     Ok(())
 }

@@ -91,6 +91,13 @@ pub fn is_gone_by(pid: u32, deadline: Instant) -> bool {
     poll(&mut fds, Some(&left)).is_ok_and(|ready| ready > 0)
 }
 
+/// Fails if one of these processes, whose root is gone, lives at a moment still.
+pub fn assert_gone_with_root(pids: &[u32], deadline: Instant) {
+    for &pid in pids {
+        assert!(is_gone_by(pid, deadline), "{pid} lives without its root");
+    }
+}
+
 /// Waits, in small steps, until something holds; panics with its name if that takes too long.
 pub fn until(what: &str, limit: Duration, mut holds: impl FnMut() -> bool) {
     let start = Instant::now();
