@@ -1,7 +1,8 @@
-"""Measures one build of procession against another, and the standard library against itself: the noise.
+"""Measures one build of procession against another, and the standard library against itself.
 
-python bench/against.py PYTHON_BEFORE PYTHON_NOW: the interpreters of two environments with a build each.
-All four measure in turn, in the same rounds. A ratio is the other's time over this one's: above 1 is faster.
+python bench/against.py PYTHON_BEFORE PYTHON_NOW: interpreters of two environments with a build
+each. All four measure in turn, in the same rounds. A ratio is the other's time over this one's:
+above 1 is faster. What the standard library's two programs differ by is the noise.
 """
 
 import argparse

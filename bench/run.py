@@ -23,9 +23,7 @@ SIDES = ("procession", "multiprocessing")
 class Side:
     """One library in its own process, ready to measure one case."""
 
-    def __init__(
-        self, library: str, case: Case, count: int, python: str = sys.executable
-    ) -> None:
+    def __init__(self, library: str, case: Case, count: int, python: str = sys.executable) -> None:
         self.count = count
         self.process = subprocess.Popen(
             [python, str(HERE / case.main), library, case.name, str(count)],
