@@ -1,180 +1,17 @@
-//! The program: its processes' records, forks, and its end with its root.
-//!
-//! *The end.* The root holds the write end of one pipe; every child of ours asks the kernel for
-//! SIGKILL when the last writer is gone. No thread and no supervisor is needed. A foreign fork (by
-//! a library, a daemonizer) keeps the write end: the program lives as long as its root or such a fork.
-//!
-//! *A fork.* Before it, the child's record is reserved and given a copy of the leases, and buffers
-//! that are read in place become copies on write; the child takes the record over.
+//! Process records: reserved for a process that is to come, shown up in, and given back when it is gone.
 
 use crate::arena::Arena;
 use crate::error::{Error, Kind, Result};
 use crate::life;
 use crate::sys::process;
-use crate::view;
 use procession_shm::layout::header;
 use procession_shm::object;
 use procession_shm::process::{self as record, State, keep};
 use procession_shm::section::Section;
 use procession_shm::{Fate, Owner, World, recover};
-use rustix::fd::{AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
+use rustix::fd::OwnedFd;
 use rustix::io::Errno;
-use std::cell::Cell;
-use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
-
-/// The descriptors by which a program ends with its root.
-pub struct RootPipe {
-    /// What this process's own end hangs on, or, in the root, the read end to hand on.
-    read: AtomicI32,
-    /// The root's write end; -1 in its children.
-    write: AtomicI32,
-}
-
-impl RootPipe {
-    pub(crate) fn make() -> Result<Self> {
-        let (read, write) =
-            process::root_pipe().map_err(|e| Error::system("making the root's pipe", e))?;
-        Ok(Self {
-            read: AtomicI32::new(read.into_raw_fd()),
-            write: AtomicI32::new(write.into_raw_fd()),
-        })
-    }
-
-    pub(crate) const fn none() -> Self {
-        Self {
-            read: AtomicI32::new(-1),
-            write: AtomicI32::new(-1),
-        }
-    }
-
-    /// The descriptor to hand to a child: it opens the pipe anew through it.
-    pub fn read_end(&self) -> RawFd {
-        self.read.load(Ordering::Relaxed)
-    }
-
-    /// This process dies with the root from now on.
-    pub(crate) fn arm(&self, read_end: RawFd) -> Result<()> {
-        let write = self.write.swap(-1, Ordering::Relaxed);
-        if write >= 0 {
-            process::close(write);
-        }
-        let armed = process::die_with_root(read_end)
-            .map_err(|e| Error::system("arming the end with the root", e))?;
-        self.read.store(armed.as_raw_fd(), Ordering::Relaxed);
-        // Kept open for the life of the process.
-        std::mem::forget(armed);
-        process::close(read_end);
-        Ok(())
-    }
-}
-
-thread_local! {
-    /// The record reserved for the child of the fork under way, plus one, and which use of it.
-    static CHILD: Cell<(u32, u64)> = const { Cell::new((0, 0)) };
-    /// Whether the fork under way is ours.
-    static OURS: Cell<bool> = const { Cell::new(false) };
-}
-
-/// Puts the hooks of this process in place.
-pub(crate) fn install(_: &'static Arena) -> Result<()> {
-    process::at_fork(before_fork, after_fork_in_parent, after_fork_in_child)
-        .map_err(|e| Error::system("installing fork handlers", e))?;
-    process::at_exit(at_exit);
-    Ok(())
-}
-
-extern "C" fn at_exit() {
-    if let Some(arena) = Arena::existing() {
-        life::end_process(arena);
-    }
-}
-
-/// The process is about to end by `_exit` with this code: its threads end, they are not killed.
-pub fn end_process(code: i32) {
-    let _section = Section::SlotEnd.enter();
-    let Some(arena) = Arena::existing() else {
-        return;
-    };
-    if arena.has_token() {
-        let at = arena.layout().process(arena.my_process());
-        arena.store(at + record::word::EXIT, record::exit_word(code));
-        life::end_process(arena);
-    }
-}
-
-/// Runs `fork` as the fork of a child of ours: the child dies with the root.
-pub fn forking<T>(fork: impl FnOnce() -> T) -> T {
-    OURS.with(|ours| ours.set(true));
-    let result = fork();
-    OURS.with(|ours| ours.set(false));
-    result
-}
-
-/// The record that the last fork of this thread reserved for its child.
-pub fn take_child_record() -> Option<u32> {
-    take_child_use().map(|(index, _)| index)
-}
-
-fn take_child_use() -> Option<(u32, u64)> {
-    let (record, generation) = CHILD.with(|child| child.replace((0, 0)));
-    Some((record.checked_sub(1)?, generation))
-}
-
-extern "C" fn before_fork() {
-    let _section = Section::RecordReserve.enter();
-    let Some(arena) = Arena::existing() else {
-        return;
-    };
-    CHILD.with(|child| child.set((0, 0)));
-    // A child without a record takes one at its first use, and leases with it.
-    if let Ok(index) = reserve(arena) {
-        let _ = object::inherit_leases(arena, arena.my_process(), index);
-        CHILD.with(|child| child.set((index + 1, generation(arena, index))));
-    }
-    view::make_private(arena);
-}
-
-extern "C" fn after_fork_in_parent() {
-    let _section = Section::RecordReserve.enter();
-    let foreign = !OURS.with(Cell::get);
-    if let Some(arena) = Arena::existing()
-        && foreign
-        && let Some(index) = take_child_record()
-    {
-        // Nobody will note the pid of a child that is not ours.
-        let noted = arena.layout().process(index) + record::word::NOTED;
-        arena.store(noted, keep::NOTED);
-    }
-}
-
-extern "C" fn after_fork_in_child() {
-    let _section = Section::RecordShowUp.enter();
-    let Some(arena) = Arena::existing() else {
-        return;
-    };
-    arena.record.store(0, Ordering::Relaxed);
-    POOL_OF_CHILDREN.store(0, Ordering::Relaxed);
-    arena.token();
-    let showed_up = take_child_use()
-        .is_some_and(|(index, generation)| show_up(arena, index, Some(generation)).is_ok());
-    if !showed_up {
-        my_record(arena);
-    }
-    if OURS.with(|ours| ours.replace(false)) {
-        // If it can't be armed the child runs on unarmed, as a foreign fork does.
-        let _ = arena.root.arm_after_fork();
-    }
-}
-
-impl RootPipe {
-    fn arm_after_fork(&self) -> Result<()> {
-        let read = self.read_end();
-        if read < 0 {
-            return Err(Error::new(Kind::System, "the root's pipe is not open here"));
-        }
-        self.arm(read)
-    }
-}
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The pool that processes work for which this one starts, as [`pool_word`] says it; 0 if none.
 static POOL_OF_CHILDREN: AtomicU64 = AtomicU64::new(0);
@@ -182,6 +19,11 @@ static POOL_OF_CHILDREN: AtomicU64 = AtomicU64::new(0);
 /// The processes that this one starts from now on work for a pool. A fork of it starts others.
 pub(crate) fn children_work_for(pool: object::Handle) {
     POOL_OF_CHILDREN.store(pool_word(pool), Ordering::Relaxed);
+}
+
+/// A fork of a process that works for a pool does not.
+pub(super) fn forget_pool() {
+    POOL_OF_CHILDREN.store(0, Ordering::Relaxed);
 }
 
 /// Reserves the record of a process that is to come.
@@ -207,11 +49,6 @@ pub fn reserve(arena: &Arena) -> Result<u32> {
     let pool = POOL_OF_CHILDREN.load(Ordering::Relaxed);
     arena.store(at + record::word::POOL, pool);
     Ok(index)
-}
-
-/// The descriptor to hand to a child, by which it ends with the program.
-pub fn root_read_end(arena: &Arena) -> RawFd {
-    arena.root.read_end()
 }
 
 /// Gives a reserved record up: its process never came to be.
@@ -434,44 +271,6 @@ pub fn sweep(arena: &Arena) {
     }
 }
 
-/// The exit code that a process wrote before it ended, if it did.
-pub fn exit_code(arena: &Arena, index: u32, generation: u64) -> Option<i32> {
-    let at = arena.layout().process(index);
-    let code = record::exit_code(arena.load(at + record::word::EXIT));
-    if arena.load(at + record::word::GENERATION) == generation {
-        code
-    } else {
-        None
-    }
-}
-
-/// The exit code that stands in a record, if one does.
-pub(crate) fn exit_code_of(arena: &Arena, index: u32) -> Option<i32> {
-    record::exit_code(arena.load(arena.layout().process(index) + record::word::EXIT))
-}
-
-/// Notes how a process ended that is gone and left no word, as long as the kernel can be asked.
-pub(crate) fn note_exit(arena: &Arena, index: u32) {
-    if index as u64 >= arena.layout().process_count {
-        return;
-    }
-    let at = arena.layout().process(index);
-    let pid = arena.load(at + record::word::PID) as u32;
-    let start = arena.load(at + record::word::START_TIME);
-    if let Some(code) = process::ending_code(pid, start) {
-        note_exit_code(arena, index, pid, code);
-    }
-}
-
-/// Notes how the process of a record ended, unless it left a word itself.
-pub(crate) fn note_exit_code(arena: &Arena, index: u32, pid: u32, code: i32) {
-    let _section = Section::RecordVacate.enter();
-    let at = arena.layout().process(index);
-    if arena.load(at + record::word::PID) == pid as u64 {
-        let _ = arena.cas(at + record::word::EXIT, 0, record::exit_word(code));
-    }
-}
-
 /// What a record says of the pool that its process works for: place, and the low half of its generation.
 pub(crate) fn pool_word(pool: object::Handle) -> u64 {
     pool.generation << 34 | pool.id
@@ -506,37 +305,6 @@ pub fn pidfd(arena: &Arena, index: u32) -> rustix::io::Result<Option<OwnedFd>> {
         Ok(_) | Err(Errno::SRCH) => Ok(None),
         Err(error) => Err(error),
     }
-}
-
-/// How a process ended whose pidfd says that it has: minus the signal that ended it. It is waited for
-/// if it is the caller's child; else it is what it said itself, what its own parent noted, or what the
-/// kernel still tells. `None` if nobody knows.
-pub fn exit_of(
-    arena: Option<&Arena>,
-    pidfd: BorrowedFd<'_>,
-    pid: u32,
-    index: u32,
-    generation: u64,
-) -> Option<i32> {
-    if let Ok(Some(code)) = process::reap(pidfd) {
-        return Some(code);
-    }
-    let noted = || arena.and_then(|arena| exit_code(arena, index, generation));
-    // Once more at the end: its parent may have noted it, and waited, just now.
-    noted()
-        .or_else(|| process::exit_of(pidfd, pid))
-        .or_else(noted)
-}
-
-/// Who asked the template for a process has learned how it ended, or does not care: its record may be given back, which
-/// nobody did before. To be called once.
-pub fn let_go(arena: &Arena, index: u32) {
-    let _section = Section::RecordVacate.enter();
-    arena.store(
-        arena.layout().process(index) + record::word::NOTED,
-        keep::NOTED,
-    );
-    recover_if_gone(arena, index);
 }
 
 /// How often a record was taken: with the index it names one process.
