@@ -33,7 +33,10 @@ mod module {
     #[pymodule_export]
     use super::condition::Condition;
     #[pymodule_export]
-    use super::connection::{poll, read_message, write_message};
+    use super::connection::{
+        Acceptor, answer, challenge, connect, poll, read_message, split, verify, wait,
+        write_message,
+    };
     #[pymodule_export]
     use super::errors::BrokenLockError;
     #[pymodule_export]

@@ -9,6 +9,7 @@ pub mod arena;
 pub mod barrier;
 pub mod carrier;
 pub mod condition;
+pub mod connection;
 pub mod cpu;
 pub mod descriptor;
 pub mod error;
