@@ -36,11 +36,14 @@ __all__ = [
     "end_process",
     "fork",
     "generation",
+    "hand_on",
     "poll",
     "read_message",
     "rebuild",
+    "receive_parcel",
     "request",
     "reserve",
+    "send_parcel",
     "set_pickler",
     "spawn_descriptors",
     "split",
@@ -57,6 +60,7 @@ __all__ = [
 
 _T = TypeVar("_T")
 _Handles = list[tuple[int, int]]
+_Parcel = tuple[int, int, int, int, int, bool]
 
 class BrokenLockError(RuntimeError):
     pid: int | None
@@ -328,6 +332,9 @@ def challenge(digest: str) -> bytes: ...
 def answer(key: bytes, challenge: bytes) -> bytes: ...
 def verify(key: bytes, challenge: bytes, answer: bytes) -> None: ...
 def split(message: bytes) -> tuple[str, bytes]: ...
+def hand_on(record: int) -> list[int]: ...
+def send_parcel(fd: int) -> _Parcel | None: ...
+def receive_parcel(parcel: _Parcel) -> int: ...
 def set_pickler(kind: type[ForkingPickler], /) -> None: ...
 def rebuild(
     kind: type[_T], noun: str, name: tuple[int, int, int, int], arguments: tuple[Any, ...], /

@@ -10,7 +10,7 @@ import socket
 from collections.abc import Iterable
 from multiprocessing import connection as _standard
 from multiprocessing import context, reduction, util
-from multiprocessing.connection import (
+from multiprocessing.connection import (  # type: ignore[attr-defined]
     ConnectionWrapper,
     address_type,
     arbitrary_address,
@@ -29,8 +29,8 @@ __all__ = [
     "XmlClient",
     "XmlListener",
     "answer_challenge",
-    "arbitrary_address",
     "address_type",
+    "arbitrary_address",
     "deliver_challenge",
     "families",
     "wait",
@@ -168,8 +168,8 @@ class SocketListener:
 class Listener:
     """A socket that others connect to, by `Client`.
 
-    Unless `authkey` is None, both ends prove to each other that they have it. Those who connect do so
-    side by side: one who is silent keeps nobody from being accepted, and is dropped after
+    Unless `authkey` is None, both ends prove to each other that they have it. Those who connect do
+    so side by side: one who is silent keeps nobody from being accepted, and is dropped after
     HANDSHAKE_TIMEOUT seconds.
 
     >>> with Listener(authkey=b"secret") as listener:
@@ -280,7 +280,8 @@ def deliver_challenge(connection: Any, authkey: bytes, digest_name: str = "sha25
 def answer_challenge(connection: Any, authkey: bytes) -> None:
     """Proves to the other end of a connection, which asks for it, that this one has the key.
 
-    Waits for the other end's random message, and for its verdict. AuthenticationError if it refuses.
+    Waits for the other end's random message and for its verdict: AuthenticationError if it
+    refuses.
     """
     _check_bytes(authkey)
     message = connection.recv_bytes(_MOST)
@@ -339,12 +340,24 @@ def XmlClient(*args: Any, **kwds: Any) -> Any:
     return ConnectionWrapper(Client(*args, **kwds), _xml_dumps, _xml_loads)
 
 
+def _receive(parcel: Any, readable: bool, writable: bool) -> Connection:
+    return Connection(_procession.receive_parcel(parcel), readable, writable)
+
+
 def _rebuild(fd: Any, readable: bool, writable: bool) -> Connection:
     return Connection(fd.detach(), readable, writable)
 
 
 def _reduce(end: Connection) -> tuple[Any, ...]:
-    return _rebuild, (reduction.DupFd(end.fileno()), end.readable, end.writable)
+    descriptor = end.fileno()
+    if context.get_spawning_popen() is None:
+        # On its way it needs neither this end nor this process.
+        parcel = _procession.send_parcel(descriptor)
+        if parcel is not None:
+            return _receive, (parcel, end.readable, end.writable)
+    # As the standard library does it: a child that is starting inherits it; else there are too many
+    # on their way, and a thread of this process hands it out.
+    return _rebuild, (reduction.DupFd(descriptor), end.readable, end.writable)
 
 
 reduction.register(Connection, _reduce)

@@ -10,6 +10,7 @@ mod errors;
 mod event;
 mod item;
 mod lock;
+mod parcel;
 mod pickling;
 mod pool;
 mod queue;
@@ -43,6 +44,8 @@ mod module {
     use super::event::Event;
     #[pymodule_export]
     use super::lock::{Lock, RLock};
+    #[pymodule_export]
+    use super::parcel::{hand_on, receive_parcel, send_parcel};
     #[pymodule_export]
     use super::pickling::set_pickler;
     #[pymodule_export]

@@ -18,6 +18,7 @@ pub mod life;
 pub mod lock;
 pub mod mutex;
 pub mod object;
+pub mod parcel;
 pub mod pipe;
 pub mod pool;
 pub mod process;

@@ -38,13 +38,14 @@ pub use listener::Listener;
 use crate::descriptor;
 use crate::error::{Error, Kind, Result};
 use crate::lock::retry;
+use crate::parcel;
 use crate::time;
 use frame::{Came, Incoming, Outgoing, failed};
 use handshake::Handshake;
 use rustix::event::{PollFd, PollFlags};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::time::Duration;
 
 /// One end of a stream on which messages go both ways.
@@ -149,6 +150,20 @@ impl Connection {
                 ),
             )),
         }
+    }
+}
+
+/// It may travel to another process of the program, which has an end of its own then; the bytes name it once, so they can be
+/// read once. It arrives though its sender has ended: see [`crate::parcel`].
+impl Serialize for Connection {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        parcel::serialize(self, serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Connection {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        parcel::deserialize(deserializer).map(Self::from)
     }
 }
 
