@@ -7,6 +7,7 @@ from typing import Any, Generic, TypeVar, final
 from typing_extensions import Buffer, Self, disjoint_base
 
 __all__ = [
+    "Acceptor",
     "Barrier",
     "BoundedSemaphore",
     "BrokenLockError",
@@ -26,30 +27,40 @@ __all__ = [
     "Taken",
     "Template",
     "adopt_ends",
+    "answer",
     "arrived",
     "attach",
+    "challenge",
     "child_started",
+    "connect",
     "end_process",
     "fork",
     "generation",
+    "hand_on",
     "poll",
     "read_message",
     "rebuild",
+    "receive_parcel",
     "request",
     "reserve",
+    "send_parcel",
     "set_pickler",
     "spawn_descriptors",
+    "split",
     "start_template",
     "surroundings",
     "template_ends",
     "unreserve",
     "usable_cpus",
+    "verify",
+    "wait",
     "work",
     "write_message",
 ]
 
 _T = TypeVar("_T")
 _Handles = list[tuple[int, int]]
+_Parcel = tuple[int, int, int, int, int, bool]
 
 class BrokenLockError(RuntimeError):
     pid: int | None
@@ -305,8 +316,25 @@ def attach(arena: int, root: int, record: int, generation: int) -> None: ...
 def arrived(handles: _Handles) -> None: ...
 def end_process(code: int) -> None: ...
 def poll(fd: int, timeout: float | None) -> bool: ...
+def wait(fds: list[int], timeout: float | None = None) -> list[int]: ...
 def write_message(fd: int, data: Buffer) -> None: ...
 def read_message(fd: int, maxlength: int | None = None) -> bytes | None: ...
+def connect(fd: int, attempt: Callable[[], int]) -> None: ...
+
+@final
+class Acceptor:
+    def __new__(cls) -> Self: ...
+    def accept(
+        self, fd: int, key: bytes | None, limit: float, timeout: float | None = None
+    ) -> int: ...
+
+def challenge(digest: str) -> bytes: ...
+def answer(key: bytes, challenge: bytes) -> bytes: ...
+def verify(key: bytes, challenge: bytes, answer: bytes) -> None: ...
+def split(message: bytes) -> tuple[str, bytes]: ...
+def hand_on(record: int) -> list[int]: ...
+def send_parcel(fd: int) -> _Parcel | None: ...
+def receive_parcel(parcel: _Parcel) -> int: ...
 def set_pickler(kind: type[ForkingPickler], /) -> None: ...
 def rebuild(
     kind: type[_T], noun: str, name: tuple[int, int, int, int], arguments: tuple[Any, ...], /

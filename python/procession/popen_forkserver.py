@@ -143,7 +143,7 @@ class Popen(_Popen):
                     record,
                     os.fsencode(spawn.get_executable()),
                     [os.fsencode(word) for word in words],
-                    [arena, root, mail, send, receive],
+                    [arena, root, mail, send, receive, *_procession.hand_on(record)],
                 )
             finally:
                 os.close(mail)

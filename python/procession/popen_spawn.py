@@ -69,7 +69,7 @@ class Popen(_Popen):
     def _exec(self, record: int, mail: int) -> int:
         arena, root = _procession.spawn_descriptors()
         tracker = getattr(resource_tracker._resource_tracker, "_fd", None)
-        descriptors = [arena, root, mail, *self._fds]
+        descriptors = [arena, root, mail, *_procession.hand_on(record), *self._fds]
         if tracker is not None:
             descriptors.append(tracker)
         send, receive, standing = _procession.template_ends() or (None, None, None)

@@ -10,6 +10,7 @@ mod errors;
 mod event;
 mod item;
 mod lock;
+mod parcel;
 mod pickling;
 mod pool;
 mod queue;
@@ -33,13 +34,18 @@ mod module {
     #[pymodule_export]
     use super::condition::Condition;
     #[pymodule_export]
-    use super::connection::{poll, read_message, write_message};
+    use super::connection::{
+        Acceptor, answer, challenge, connect, poll, read_message, split, verify, wait,
+        write_message,
+    };
     #[pymodule_export]
     use super::errors::BrokenLockError;
     #[pymodule_export]
     use super::event::Event;
     #[pymodule_export]
     use super::lock::{Lock, RLock};
+    #[pymodule_export]
+    use super::parcel::{hand_on, receive_parcel, send_parcel};
     #[pymodule_export]
     use super::pickling::set_pickler;
     #[pymodule_export]

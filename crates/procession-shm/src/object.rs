@@ -255,6 +255,19 @@ pub fn pin<W: World>(world: &W, handle: Handle) {
     move_state(world, at(handle), PINNED);
 }
 
+/// Takes back what [`pin`] did, for an object that was named there once and has arrived; the caller has a lease.
+pub fn unpin<W: World>(world: &W, handle: Handle) {
+    let _section = Section::ObjectSend.enter();
+    let entry = at(handle);
+    let mut seen = world.load(entry + STATE);
+    while seen & PINNED != 0 {
+        match world.cas(entry + STATE, seen, (seen & !PINNED).wrapping_add(MOVE)) {
+            Ok(()) => return,
+            Err(now) => seen = now,
+        }
+    }
+}
+
 fn move_state<W: World>(world: &W, entry: Off, flag: u64) {
     let mut seen = world.load(entry + STATE);
     while let Err(now) = world.cas(entry + STATE, seen, (seen | flag).wrapping_add(MOVE)) {

@@ -6,6 +6,7 @@
 
 use crate::error::{Error, Kind, Result};
 use crate::life;
+use crate::parcel::Chest;
 use crate::sys::{futex, memory, process};
 use crate::time;
 use procession_shm::layout::{Layout, VERSION, header};
@@ -29,8 +30,14 @@ pub(crate) mod word {
     pub const ROOT: u64 = RUNTIME + 16;
     /// Numbers requests to templates.
     pub const REQUESTS: u64 = RUNTIME + 24;
-    /// The doors of templates, to the end of the header: see [`crate::template`].
+    /// What tells the chest's two sockets from all others: see [`crate::parcel`].
+    pub const CHEST: u64 = RUNTIME + 32;
+    /// The doors of templates: see [`crate::template`].
     pub const DOORS: u64 = RUNTIME + 256;
+    /// The slots of parcels, to the end of the header: see [`crate::parcel`].
+    pub const SLOTS: u64 = procession_shm::layout::header::END - 8 * SLOT_COUNT;
+    /// How many there are.
+    pub const SLOT_COUNT: u64 = 32;
 }
 
 /// How long a sleep lasts before it looks again. A safety net, not the mechanism.
@@ -50,6 +57,8 @@ pub struct Arena {
     pub(crate) record: AtomicU32,
     /// Descriptors that belong to the program's end: see [`crate::program`].
     pub(crate) root: crate::program::RootPipe,
+    /// Descriptors by which others travel.
+    pub(crate) chest: Chest,
     cores: usize,
     spins: AtomicBool,
 }
@@ -138,6 +147,7 @@ impl Arena {
         ] {
             arena.store(at, value);
         }
+        arena.chest.make(&arena)?;
         Ok(arena)
     }
 
@@ -173,6 +183,7 @@ impl Arena {
         }
         let arena = Self::publish(arena)?;
         crate::program::show_up(arena, reserved, reserved_in)?;
+        arena.chest.take_over(arena, reserved);
         arena.root.arm(root_read)?;
         Ok(arena)
     }
@@ -193,6 +204,7 @@ impl Arena {
             token,
             record: AtomicU32::new(0),
             root,
+            chest: Chest::none(),
             cores,
             spins: AtomicBool::new(true),
         })

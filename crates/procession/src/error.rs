@@ -47,6 +47,8 @@ pub enum Kind {
     PoolBroken,
     /// The task was not done when the time was over.
     TimedOut,
+    /// The other end of a connection has another key.
+    AuthenticationFailed,
     /// `procession::init()` was not called first thing in `main`.
     NotInitialized,
 }
@@ -58,6 +60,8 @@ pub struct Error {
     message: String,
     /// Process id of the one whose death is the cause, 0 if none is.
     pid: u32,
+    /// The system's number for the cause, 0 if there is none.
+    code: i32,
 }
 
 impl Error {
@@ -67,6 +71,7 @@ impl Error {
             kind,
             message: message.into(),
             pid: 0,
+            code: 0,
         }
     }
 
@@ -76,6 +81,7 @@ impl Error {
             kind,
             message: message.into(),
             pid,
+            code: 0,
         }
     }
 
@@ -89,11 +95,17 @@ impl Error {
         (self.pid != 0).then_some(self.pid)
     }
 
+    /// The system's number for what it refused, as in `errno`, if that is the cause.
+    pub fn os_code(&self) -> Option<i32> {
+        (self.code != 0).then_some(self.code)
+    }
+
     pub(crate) fn system(doing: &str, error: rustix::io::Errno) -> Self {
-        Self::new(
-            Kind::System,
-            format!("{doing}: {}", std::io::Error::from(error)),
-        )
+        let text = format!("{doing}: {}", std::io::Error::from(error));
+        Self {
+            code: error.raw_os_error(),
+            ..Self::new(Kind::System, text)
+        }
     }
 }
 

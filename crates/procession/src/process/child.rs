@@ -6,6 +6,7 @@ use crate::arena::Arena;
 use crate::carrier;
 use crate::cpu;
 use crate::error::{Error, Kind, Result};
+use crate::parcel;
 use crate::program;
 use crate::sys::process as sys;
 use crate::template;
@@ -212,6 +213,7 @@ pub(super) fn exec(arena: &Arena, record: u32, mail: &Mail) -> Result<u32> {
     if let Some((send, receive, _)) = template::ends() {
         fds.extend([send, receive]);
     }
+    fds.extend(parcel::hand_on(arena, record));
     let mut argv: Vec<*mut libc::c_char> =
         words.iter().map(|word| word.as_ptr().cast_mut()).collect();
     argv.push(std::ptr::null_mut());
