@@ -10,6 +10,7 @@ mod errors;
 mod event;
 mod item;
 mod lock;
+mod memory;
 mod pickling;
 mod pool;
 mod queue;
@@ -40,6 +41,8 @@ mod module {
     use super::event::Event;
     #[pymodule_export]
     use super::lock::{Lock, RLock};
+    #[pymodule_export]
+    use super::memory::Memory;
     #[pymodule_export]
     use super::pickling::set_pickler;
     #[pymodule_export]

@@ -414,10 +414,12 @@ impl World for Arena {
         unsafe { std::ptr::copy_nonoverlapping(from.as_ptr(), into, from.len()) }
     }
     fn give_back(&self, at: Off, len: u64) {
-        self.bytes(at, len);
-        // Without the descriptor the pages stay, and the block is cold in name only.
-        if let Ok(file) = self.file() {
-            let _ = memory::punch(file, at, len);
+        let bytes = self.bytes(at, len);
+        let punched = self.file().map(|file| memory::punch(file, at, len));
+        if !matches!(punched, Ok(Ok(()))) {
+            // Without the descriptor the pages stay, and the block is cold in name only.
+            // SAFETY: within the arena; the structure that called owns the block.
+            unsafe { bytes.write_bytes(0, len as usize) };
         }
     }
     #[inline]

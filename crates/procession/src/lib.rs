@@ -6,6 +6,7 @@ compile_error!(
 );
 
 pub mod arena;
+pub mod array;
 pub mod barrier;
 pub mod carrier;
 pub mod condition;
@@ -15,6 +16,7 @@ pub mod error;
 pub mod event;
 pub mod life;
 pub mod lock;
+pub mod memory;
 pub mod mutex;
 pub mod object;
 pub mod pipe;
@@ -23,11 +25,13 @@ pub mod process;
 pub mod program;
 pub mod queue;
 pub mod semaphore;
+pub mod shared;
 pub mod sys;
 pub mod template;
 pub mod time;
 pub mod view;
 
+pub use array::{Array, ArrayGuard};
 pub use barrier::{Barrier, BarrierWaitResult};
 pub use condition::Condition;
 pub use cpu::cpu_count;
@@ -43,5 +47,6 @@ pub use process::{
 };
 pub use queue::Queue;
 pub use semaphore::{BoundedSemaphore, Semaphore};
+pub use shared::{Lockless, Shared};
 
 pub use procession_shm as shm;
