@@ -16,6 +16,7 @@ mod pool;
 mod queue;
 mod rebuild;
 mod semaphore;
+mod shared_memory;
 mod template;
 mod worker;
 
@@ -53,6 +54,8 @@ mod module {
     use super::rebuild::rebuild;
     #[pymodule_export]
     use super::semaphore::{BoundedSemaphore, Semaphore};
+    #[pymodule_export]
+    use super::shared_memory::{NamedMemory, serve_as_janitor};
     #[pymodule_export]
     use super::template::{
         Request, Surroundings, Taken, Template, adopt_ends, start_template, surroundings,

@@ -29,6 +29,8 @@ pub(crate) mod word {
     pub const ROOT: u64 = RUNTIME + 16;
     /// Numbers requests to templates.
     pub const REQUESTS: u64 = RUNTIME + 24;
+    /// The first janitor, as it names itself; 0: there was none yet.
+    pub const JANITOR: u64 = RUNTIME + 32;
     /// The doors of templates, to the end of the header: see [`crate::template`].
     pub const DOORS: u64 = RUNTIME + 256;
 }
@@ -155,6 +157,14 @@ impl Arena {
                 "this process has an arena already; attach before first use",
             ));
         }
+        let arena = Self::publish(Self::look(file)?)?;
+        crate::program::show_up(arena, reserved, reserved_in)?;
+        arena.root.arm(root_read)?;
+        Ok(arena)
+    }
+
+    /// Maps the arena of another process, to look into it: the caller is no process of the program.
+    pub(crate) fn look(file: OwnedFd) -> Result<Arena> {
         let damaged = |what: &str| Error::new(Kind::InvalidInput, format!("arena damaged: {what}"));
         let size =
             memory::size(file.as_fd()).map_err(|e| Error::system("reading the arena's size", e))?;
@@ -171,9 +181,6 @@ impl Arena {
                 "this process runs another build of procession than the one that started it; install one build for both",
             ));
         }
-        let arena = Self::publish(arena)?;
-        crate::program::show_up(arena, reserved, reserved_in)?;
-        arena.root.arm(root_read)?;
         Ok(arena)
     }
 

@@ -14,6 +14,7 @@ pub mod cpu;
 pub mod descriptor;
 pub mod error;
 pub mod event;
+pub mod janitor;
 pub mod life;
 pub mod lock;
 pub mod memory;
@@ -26,6 +27,7 @@ pub mod program;
 pub mod queue;
 pub mod semaphore;
 pub mod shared;
+pub mod shared_memory;
 pub mod sys;
 pub mod template;
 pub mod time;
@@ -48,5 +50,6 @@ pub use process::{
 pub use queue::Queue;
 pub use semaphore::{BoundedSemaphore, Semaphore};
 pub use shared::{Lockless, Shared};
+pub use shared_memory::SharedMemory;
 
 pub use procession_shm as shm;
