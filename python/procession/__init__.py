@@ -52,8 +52,10 @@ from .process import Process
 if TYPE_CHECKING:
     from .pool import Pool
     from .remote import PoolTerminated, RemoteError, WorkerDied
+    from .sharedctypes import Array, RawArray, RawValue, Value
 
 __all__ = [
+    "Array",
     "AuthenticationError",
     "Barrier",
     "BoundedSemaphore",
@@ -71,9 +73,12 @@ __all__ = [
     "ProcessError",
     "Queue",
     "RLock",
+    "RawArray",
+    "RawValue",
     "RemoteError",
     "Semaphore",
     "TimeoutError",
+    "Value",
     "WorkerDied",
     "active_children",
     "cpu_count",
@@ -94,9 +99,13 @@ __all__ = [
 
 # What they need takes a while to import, and not every program has a pool.
 _LATER = {
+    "Array": "sharedctypes",
     "Pool": "pool",
     "PoolTerminated": "remote",
+    "RawArray": "sharedctypes",
+    "RawValue": "sharedctypes",
     "RemoteError": "remote",
+    "Value": "sharedctypes",
     "WorkerDied": "remote",
 }
 

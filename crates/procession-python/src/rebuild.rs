@@ -70,6 +70,7 @@ pub fn rebuild<'py>(
         "Barrier" => Kind::Barrier,
         "Queue" => Kind::Queue,
         "Pool" => Kind::Pool,
+        "Memory" => Kind::Memory,
         other => {
             return Err(PyValueError::new_err(format!(
                 "there is no shared object of the kind {other:?}"

@@ -37,6 +37,15 @@ impl Object {
         Self::of(arena, handle, kind)
     }
 
+    /// Adopts what `make` has made: this process has a lease on it.
+    pub(crate) fn make(
+        kind: Kind,
+        make: impl FnOnce(&Arena) -> Result<Handle, OutOfMemory>,
+    ) -> Result<Self> {
+        let arena = Arena::get()?;
+        Self::of(arena, make(arena)?, kind)
+    }
+
     fn of(arena: &Arena, handle: Handle, kind: Kind) -> Result<Self> {
         let body = object::body(arena, handle, kind)?;
         Ok(Self { handle, kind, body })

@@ -75,6 +75,8 @@ mod gate;
 mod heap;
 mod job;
 mod lock;
+mod memory;
+mod name;
 mod object;
 mod pool;
 mod pool_state;

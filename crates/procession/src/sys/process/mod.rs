@@ -50,6 +50,21 @@ pub fn leave_streams_and_directory() -> io::Result<()> {
     rustix::process::chdir("/")
 }
 
+/// This process stays on when all around it ends: a session of its own, none of the streams but the one for errors, no
+/// directory, and no signal that a terminal or an end of the day sends.
+pub fn settle_apart() -> io::Result<()> {
+    // Who leads a group can't; then it is apart already.
+    let _ = rustix::process::setsid();
+    for signal in [libc::SIGINT, libc::SIGQUIT, libc::SIGHUP, libc::SIGTERM] {
+        // SAFETY: to ignore a signal runs nothing.
+        unsafe { libc::signal(signal, libc::SIG_IGN) };
+    }
+    let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
+    rustix::stdio::dup2_stdin(&null)?;
+    rustix::stdio::dup2_stdout(&null)?;
+    rustix::process::chdir("/")
+}
+
 /// Closes a descriptor of which only the number is known.
 pub fn close(fd: RawFd) {
     // SAFETY: the caller owns the descriptor; it is closed once.
