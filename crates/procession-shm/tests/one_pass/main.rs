@@ -5,7 +5,11 @@
 //! file to write the table to.
 
 #[cfg(not(loom))]
+mod condition;
+#[cfg(not(loom))]
 mod death;
+#[cfg(not(loom))]
+mod lock;
 #[cfg(not(loom))]
 mod machine;
 #[cfg(not(loom))]
@@ -19,6 +23,8 @@ mod stage;
 #[cfg(not(loom))]
 #[path = "../support/structures.rs"]
 mod structures;
+#[cfg(not(loom))]
+mod sync;
 #[cfg(not(loom))]
 mod table;
 #[cfg(not(loom))]

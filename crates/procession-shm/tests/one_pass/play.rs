@@ -407,6 +407,7 @@ impl Play {
     fn finish(&self) {
         self.settle(None, Hanging::IsViolation);
         let last = self.thread(LAST);
+        let killed = self.machine.scene.borrow().dead.clone();
         let local = |slot: u32| self.machine.scene.borrow().locals[slot as usize];
         for thread in &self.threads {
             let slot = thread.slot();
@@ -423,11 +424,16 @@ impl Play {
                 assert!(kept, "{block:#x} is {tag:?}");
             }
         });
-        let (events, dead) = {
+        let story = {
             let scene = self.machine.scene.borrow();
-            (scene.events.clone(), scene.dead.clone())
+            let (events, dead) = (scene.events.clone(), scene.dead.clone());
+            Story {
+                events,
+                killed,
+                dead,
+            }
         };
-        self.stage.check(last, &Story { events, dead });
+        self.stage.check(last, &story);
         for thread in &self.threads {
             if let (false, Local::Block(block)) = (thread.is_dead(), local(thread.slot())) {
                 heap::free(thread, block);

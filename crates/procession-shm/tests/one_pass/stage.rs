@@ -34,6 +34,9 @@ pub trait Stage {
 /// What all actors have done.
 pub struct Story {
     pub events: Vec<Event>,
+    /// Who died amid what.
+    pub killed: Vec<u32>,
+    /// The same, and who slept to the end and was ended then.
     pub dead: Vec<u32>,
 }
 

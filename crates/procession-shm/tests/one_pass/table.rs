@@ -2,7 +2,7 @@
 
 use crate::play::{Play, Row, Share};
 use crate::stage::Case;
-use crate::{queue, violation};
+use crate::{condition, lock, queue, sync, violation};
 use libtest_mimic::{Arguments, Trial};
 use procession_shm::section::Section;
 use std::fmt::Write;
@@ -21,7 +21,15 @@ const SHARE: u64 = 1;
 static ROWS: Mutex<Vec<(String, Row)>> = Mutex::new(Vec::new());
 
 fn cases() -> Vec<Case> {
-    queue::cases()
+    [
+        queue::cases(),
+        lock::cases(),
+        sync::cases(),
+        condition::cases(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 fn play(case: &Case, act: &'static str, share: Share) -> (Row, Result<(), String>) {
@@ -42,7 +50,6 @@ pub fn main() {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     let offset = number(OFFSET).unwrap_or_else(|| now.map_or(0, |now| now.as_secs())) % every;
     let share = Share { every, offset };
-    violation::note_all();
     println!("every point in {every} is played, from {offset} on");
     let since = Instant::now();
     let mut trials = Vec::new();
@@ -62,6 +69,7 @@ pub fn main() {
     }
     let arguments = Arguments::from_args();
     let whole = arguments.filter.is_none() && arguments.skip.is_empty() && !arguments.list;
+    violation::note_all();
     let mut failed = libtest_mimic::run(&arguments, trials).has_failed();
     let mut rows = ROWS.lock().expect("all trials are done");
     rows.sort_by(|(one, _), (other, _)| one.cmp(other));
