@@ -43,6 +43,8 @@ pub struct Machine {
     pub scene: RefCell<Scene>,
     watched: RefCell<Option<(u32, Watcher)>>,
     rests: RefCell<Option<Rc<dyn Fn()>>>,
+    quiet: Cell<bool>,
+    spins: u32,
     fault: Fault,
     held_back: RefCell<Option<(Off, Vec<u8>)>>,
 }
@@ -54,7 +56,7 @@ pub struct Copied {
 }
 
 impl Machine {
-    pub fn new(fault: Fault) -> Rc<Self> {
+    pub fn new(fault: Fault, spins: u32) -> Rc<Self> {
         let layout = Layout::with_counts(SIZE, THREADS, PROCESSES);
         let machine = Self {
             layout,
@@ -64,6 +66,8 @@ impl Machine {
             scene: RefCell::default(),
             watched: RefCell::default(),
             rests: RefCell::default(),
+            quiet: Cell::new(false),
+            spins,
             fault,
             held_back: RefCell::default(),
         };
@@ -144,6 +148,14 @@ impl Machine {
         done
     }
 
+    /// Does what is no part of an operation: nobody watches it.
+    pub fn quietly<T>(&self, work: impl FnOnce() -> T) -> T {
+        let before = self.quiet.replace(true);
+        let done = work();
+        self.quiet.set(before);
+        done
+    }
+
     /// Has this called whenever an act of several operations is between two of them.
     pub fn resting(&self, rests: Option<Rc<dyn Fn()>>) {
         *self.rests.borrow_mut() = rests;
@@ -194,6 +206,9 @@ impl Thread {
 
     /// False if all is over, and what is dropped must leave no trace.
     fn step(&self) -> bool {
+        if self.machine.quiet.get() {
+            return true;
+        }
         let section = section::now();
         assert!(
             section.is_some() || std::thread::panicking(),
@@ -362,7 +377,7 @@ impl World for Thread {
     fn now(&self) -> u64 {
         1
     }
-    fn spin(&self, _: u32) -> bool {
-        false
+    fn spin(&self, round: u32) -> bool {
+        round < self.machine.spins
     }
 }

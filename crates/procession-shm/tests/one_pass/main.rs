@@ -9,9 +9,13 @@ mod condition;
 #[cfg(not(loom))]
 mod death;
 #[cfg(not(loom))]
+mod heap;
+#[cfg(not(loom))]
 mod lock;
 #[cfg(not(loom))]
 mod machine;
+#[cfg(not(loom))]
+mod object;
 #[cfg(not(loom))]
 mod play;
 #[cfg(not(loom))]

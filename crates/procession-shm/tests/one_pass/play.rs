@@ -22,7 +22,7 @@ const OTHER: u32 = 4;
 const HELPER: u32 = 5;
 /// The second one repairs what the first one died of, the last thread what the second one died of.
 const REPAIRERS: [u32; 2] = [6, 7];
-const LAST: u32 = 8;
+pub const LAST: u32 = 8;
 /// Slots, with some that nobody has.
 pub const SLOTS: usize = 12;
 
@@ -89,7 +89,7 @@ pub struct Play {
 
 impl Play {
     pub fn new(case: &Case, act: Op, share: Share) -> Rc<Self> {
-        let machine = Machine::new(case.fault);
+        let machine = Machine::new(case.fault, case.spins);
         machine.scene.borrow_mut().make_room(SLOTS);
         let threads: Vec<Thread> = (0..=LAST).map(|slot| machine.thread(slot)).collect();
         let stage = (case.make)(&threads[DIRECTOR as usize]);
@@ -448,7 +448,9 @@ impl Play {
             });
             blocks
         };
-        for process in 0..PROCESSES as u32 {
+        // What the dead had leases on is not needed by them any more, as it stands.
+        let dead = |process: &u32| self.threads.iter().any(|t| t.is_dead() && t.process == *process);
+        for process in (0..PROCESSES as u32).filter(|process| !dead(process)) {
             if in_use().is_empty() {
                 break;
             }

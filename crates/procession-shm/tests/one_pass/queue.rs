@@ -119,12 +119,15 @@ pub const EMPTY: Begin = Begin {
 pub struct Queues {
     begin: Begin,
     queue: Queue,
+    /// Where nothing ever comes.
+    other: Queue,
     edge: Handle,
 }
 
 impl Queues {
     pub fn new(w: &Thread, begin: Begin) -> Self {
         let (_, queue) = make_queue(w, begin.bound);
+        let (_, other) = make_queue(w, 0);
         let (edge, _) = make(w, Kind::Lock);
         for id in 1..=begin.fill {
             assert_eq!(put(w, queue, begin.form, id, edge, None), Out("put", 0));
@@ -132,11 +135,12 @@ impl Queues {
         for id in 1..=begin.taken {
             assert_eq!(get(w, queue, None), Out("got", id));
         }
-        Self { begin, queue, edge }
-    }
-
-    pub fn queue(&self) -> Queue {
-        self.queue
+        Self {
+            begin,
+            queue,
+            other,
+            edge,
+        }
     }
 
     fn id(w: &Thread) -> u64 {
@@ -222,6 +226,7 @@ impl Stage for Queues {
         match op {
             "put" | "put late" => put(w, self.queue, self.begin.form, Self::id(w), self.edge, until),
             "get" | "get late" => get(w, self.queue, until),
+            "get of another" => get(w, self.other, None),
             "refuse" => match self.queue.get(w, Some(0), |_| Err::<(), ()>(())) {
                 Err(NotGot::NotPrepared(())) => Out("refused", 0),
                 _ => Out("empty", 0),
@@ -259,6 +264,11 @@ pub fn cases() -> Vec<Case> {
         play("full queue", Begin { fill: 2, bound: 2, ..EMPTY }),
         play("bounded queue", Begin { fill: 4, taken: 3, bound: 4, ..EMPTY }),
         play("queue waited for", Begin { sleepers: &["get", "get"], ..EMPTY }),
+        play(
+            "two queues waited for",
+            Begin { sleepers: &["get of another", "get"], ..EMPTY },
+        ),
+        play("queue looked at twice", of(Form::Inline)).spinning(2),
         play(
             "messages waited for",
             Begin { form: Form::Parts, sleepers: &["get"], ..EMPTY },

@@ -74,6 +74,8 @@ pub type Make = Rc<dyn Fn(&Thread) -> Box<dyn Stage>>;
 pub struct Case {
     pub name: &'static str,
     pub fault: Fault,
+    /// How often who is about to sleep looks once more.
+    pub spins: u32,
     pub make: Make,
 }
 
@@ -85,6 +87,7 @@ impl Case {
         Self {
             name,
             fault: Fault::None,
+            spins: 0,
             make: Rc::new(move |w| Box::new(make(w))),
         }
     }
@@ -94,9 +97,14 @@ impl Case {
         Self { fault, ..self }
     }
 
+    /// The same with sleepers who look so often once more.
+    pub fn spinning(self, spins: u32) -> Self {
+        Self { spins, ..self }
+    }
+
     /// The operations of the stage.
     pub fn operations(&self) -> Vec<Op> {
-        let machine = Machine::new(self.fault);
+        let machine = Machine::new(self.fault, self.spins);
         machine.scene.borrow_mut().make_room(crate::play::SLOTS);
         (self.make)(&machine.thread(crate::play::DIRECTOR)).operations()
     }

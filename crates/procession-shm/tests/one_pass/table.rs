@@ -2,7 +2,7 @@
 
 use crate::play::{Play, Row, Share};
 use crate::stage::Case;
-use crate::{condition, lock, queue, sync, violation};
+use crate::{condition, heap, lock, object, queue, sync, violation};
 use libtest_mimic::{Arguments, Trial};
 use procession_shm::section::Section;
 use std::fmt::Write;
@@ -26,6 +26,8 @@ fn cases() -> Vec<Case> {
         lock::cases(),
         sync::cases(),
         condition::cases(),
+        heap::cases(),
+        object::cases(),
     ]
     .into_iter()
     .flatten()
