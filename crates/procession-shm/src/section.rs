@@ -35,6 +35,7 @@ macro_rules! sections {
 sections! {
     QueuePut "queue: put",
     QueueGet "queue: get",
+    QueueLen "queue: len",
     QueueWake "queue: wake all",
     LockAcquire "lock: acquire",
     LockRelease "lock: release",

@@ -1,0 +1,22 @@
+//! What a panic said: a violation is one, on a copy that is thrown away.
+
+use std::cell::RefCell;
+use std::panic;
+
+thread_local! {
+    static LAST: RefCell<String> = const { RefCell::new(String::new()) };
+}
+
+/// Notes what panics say from now on, instead of printing it.
+pub fn note_all() {
+    panic::set_hook(Box::new(|said| {
+        let what = said.payload_as_str().unwrap_or("a panic");
+        let at = said.location().map(ToString::to_string);
+        LAST.set(format!("{what} ({})", at.unwrap_or_default()));
+    }));
+}
+
+/// What the last panic of this thread said.
+pub fn last() -> String {
+    LAST.take()
+}
