@@ -35,7 +35,10 @@ macro_rules! sections {
 sections! {
     QueuePut "queue: put",
     QueueGet "queue: get",
+    QueueAwait "queue: await an item",
     QueueWake "queue: wake all",
+    QueueTaskDone "queue: task done",
+    QueueJoin "queue: join",
     LockAcquire "lock: acquire",
     LockRelease "lock: release",
     LockReset "lock: reset",
