@@ -27,10 +27,12 @@ from ._procession import (
     BrokenLockError,
     Condition,
     Event,
+    JoinableQueue,
     Lock,
     Queue,
     RLock,
     Semaphore,
+    SimpleQueue,
 )
 from .affinity import get_affinity, set_affinity
 from .connection import Connection, Pipe
@@ -63,6 +65,7 @@ __all__ = [
     "Connection",
     "Context",
     "Event",
+    "JoinableQueue",
     "Lock",
     "Pipe",
     "Pool",
@@ -73,6 +76,7 @@ __all__ = [
     "RLock",
     "RemoteError",
     "Semaphore",
+    "SimpleQueue",
     "TimeoutError",
     "WorkerDied",
     "active_children",

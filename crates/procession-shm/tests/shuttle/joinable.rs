@@ -135,7 +135,10 @@ fn death(n: u64, (work, puts, gets, dones): Work) -> bool {
     // Of what was put each counts: whatever was not seen is in the hands of the dead.
     let put = if gets == 0 { seen..=seen } else { 3..=3 };
     let (least, most) = (put.start() - 1 - dones, put.end() - 1);
-    assert!((least..=most).contains(&unfinished), "{unfinished} of {put:?}");
+    assert!(
+        (least..=most).contains(&unfinished),
+        "{unfinished} of {put:?}"
+    );
     assert!(died || unfinished == least, "{unfinished} of {put:?}");
     assert_eq!(finish(&w, q), unfinished);
     waits.join().expect("no assertion failed");
