@@ -12,7 +12,7 @@ use crate::blocking::{block_until, released};
 use crate::errors::to_python;
 use crate::rebuild::{self, delivered};
 use procession::queue::RawQueue;
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyAssertionError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple, PyType};
 use std::sync::Arc;
@@ -219,8 +219,16 @@ impl Queue {
         self.items.close();
     }
 
-    /// Returns at once: there is no thread, what was put is in the queue.
-    fn join_thread(&self) {}
+    /// Returns at once: there is no thread, what was put is in the queue. AssertionError before `close`.
+    fn join_thread(slf: &Bound<'_, Self>) -> PyResult<()> {
+        if slf.get().items.is_closed() {
+            return Ok(());
+        }
+        let what = slf.repr()?;
+        Err(PyAssertionError::new_err(format!(
+            "{what} is not closed: close() comes before join_thread()"
+        )))
+    }
 
     /// Returns at once: there is no thread.
     fn cancel_join_thread(&self) {}
