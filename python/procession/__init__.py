@@ -27,10 +27,12 @@ from ._procession import (
     BrokenLockError,
     Condition,
     Event,
+    JoinableQueue,
     Lock,
     Queue,
     RLock,
     Semaphore,
+    SimpleQueue,
 )
 from .affinity import get_affinity, set_affinity
 from .connection import Connection, Pipe
@@ -65,6 +67,7 @@ __all__ = [
     "Connection",
     "Context",
     "Event",
+    "JoinableQueue",
     "Lock",
     "Pipe",
     "Pool",
@@ -77,6 +80,7 @@ __all__ = [
     "RawValue",
     "RemoteError",
     "Semaphore",
+    "SimpleQueue",
     "TimeoutError",
     "Value",
     "WorkerDied",

@@ -60,6 +60,14 @@ class Context(context.BaseContext):
         """A queue."""
         return _procession.Queue(maxsize)
 
+    def JoinableQueue(self, maxsize: int = 0) -> "_procession.JoinableQueue[Any]":  # type: ignore[override]
+        """A queue that knows which of its items' work is not done."""
+        return _procession.JoinableQueue(maxsize)
+
+    def SimpleQueue(self) -> "_procession.SimpleQueue[Any]":  # type: ignore[override]
+        """A queue with the fewest words."""
+        return _procession.SimpleQueue()
+
     def Pipe(self, duplex: bool = True) -> tuple[Connection, Connection]:
         """Two connected ends."""
         return _pipe(duplex)

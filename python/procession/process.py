@@ -31,6 +31,11 @@ class Process(BaseProcess):
         super().__init__(group, target, name, args, kwargs or {}, daemon=daemon)
         self._affinity = checked_or_none(affinity)
 
+    def interrupt(self) -> None:
+        """Sends SIGINT: KeyboardInterrupt in the process, unless it handles the signal."""
+        self._check_closed()  # type: ignore[attr-defined]
+        self._popen.interrupt()  # type: ignore[attr-defined]
+
     @staticmethod
     def _Popen(process_obj: "Process") -> Any:
         from .context import get_start_method, is_chosen

@@ -55,7 +55,7 @@ mod module {
     #[pymodule_export]
     use super::pool::{PoolCore, PoolJob, Settled};
     #[pymodule_export]
-    use super::queue::Queue;
+    use super::queue::{JoinableQueue, Queue, QueueEnd, SimpleQueue};
     #[pymodule_export]
     use super::rebuild::rebuild;
     #[pymodule_export]

@@ -74,6 +74,7 @@ mod event;
 mod gate;
 mod heap;
 mod job;
+mod joinable;
 mod lock;
 mod memory;
 mod name;

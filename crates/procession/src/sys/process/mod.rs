@@ -149,6 +149,20 @@ pub fn restore(mask: &Mask) {
     unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &mask.0, std::ptr::null_mut()) };
 }
 
+/// Calls with all signals held back from the calling thread, and for good from the threads that it starts meanwhile.
+pub fn without_signals<T>(call: impl FnOnce() -> T) -> T {
+    // SAFETY: sigset_t is a plain array of bits, and is written before it is read.
+    let before = unsafe {
+        let (mut all, mut before) = (std::mem::zeroed(), std::mem::zeroed());
+        libc::sigfillset(&mut all);
+        libc::pthread_sigmask(libc::SIG_SETMASK, &all, &mut before);
+        Mask(before)
+    };
+    let done = call();
+    restore(&before);
+    done
+}
+
 fn last_error() -> Errno {
     Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO)
 }
