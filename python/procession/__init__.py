@@ -36,6 +36,7 @@ from .affinity import get_affinity, set_affinity
 from .connection import Connection, Pipe
 from .context import (
     Context,
+    Manager,
     cpu_count,
     freeze_support,
     get_all_start_methods,
@@ -64,6 +65,7 @@ __all__ = [
     "Context",
     "Event",
     "Lock",
+    "Manager",
     "Pipe",
     "Pool",
     "PoolTerminated",

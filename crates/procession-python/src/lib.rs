@@ -15,6 +15,7 @@ mod pickling;
 mod pool;
 mod queue;
 mod rebuild;
+mod reference;
 mod semaphore;
 mod template;
 mod worker;
@@ -54,6 +55,8 @@ mod module {
     use super::queue::Queue;
     #[pymodule_export]
     use super::rebuild::rebuild;
+    #[pymodule_export]
+    use super::reference::Reference;
     #[pymodule_export]
     use super::semaphore::{BoundedSemaphore, Semaphore};
     #[pymodule_export]
