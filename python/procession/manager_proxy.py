@@ -7,9 +7,10 @@ from multiprocessing.managers import Token
 from typing import Any, Callable, Optional
 
 from ._procession import Reference
-from .manager_message import LEASED, Passage, arrival, arrived, dispatch, error_of, here
+from .manager_message import LEASED, Passage, arrival, arrived, error_of, here
 from .manager_session import (
     Share,
+    ask_once,
     is_ours,
     key_of,
     listener_client,
@@ -94,7 +95,7 @@ class BaseProxy(standard.BaseProxy):
             )
         if passage is None:
             # The server counted one until there is a proxy that is counted.
-            _tell(self._Client, token.address, self._authkey, "decref", token.id)
+            ask_once(self._Client, token.address, self._authkey, "decref", (token.id,))
         return proxy
 
     def _getvalue(self) -> Any:
@@ -107,7 +108,7 @@ class BaseProxy(standard.BaseProxy):
         if is_ours(self._id) and self._has_own_words():
             self._hold = self._session().hold(self._id, None)
             return
-        _tell(self._Client, self._token.address, self._authkey, "incref", self._id)
+        ask_once(self._Client, self._token.address, self._authkey, "incref", (self._id,))
         self._close = util.Finalize(
             self,
             _decref,
@@ -176,14 +177,9 @@ def _registry() -> dict[str, Any]:
     return SyncManager._registry
 
 
-def _tell(client: Any, address: Any, authkey: bytes, name: str, *args: Any) -> Any:
-    with client(address, authkey=authkey) as connection:
-        return dispatch(connection, None, name, args)
-
-
 def _decref(client: Any, address: Any, authkey: bytes, ident: str) -> None:
     try:
-        _tell(client, address, authkey, "decref", ident)
+        ask_once(client, address, authkey, "decref", (ident,))
     except Exception as error:
         # The server may have ended.
         util.debug("decref of %s failed: %s", ident, error)
@@ -270,7 +266,7 @@ def AutoProxy(
     if exposed is None:
         client = listener_client[serializer][1]
         key = authkey or (key_of(token.address) if manager is None else manager._authkey)
-        exposed = _tell(client, token.address, key, "get_methods", token)
+        exposed = ask_once(client, token.address, key, "get_methods", (token,))
     kind = MakeProxyType(f"AutoProxy[{token.typeid}]", tuple(exposed))
     proxy = kind(
         token,

@@ -16,7 +16,7 @@ from multiprocessing import process
 from multiprocessing.context import AuthenticationError
 from typing import Any, Optional
 
-from multiprocessing import connection as _connection  # TEMPORARY
+from . import connection as _connection
 from ._procession import Reference
 from .manager_message import OURS, TAKEN, Passage, dispatch, error_of, prepare, receive, send
 
@@ -66,6 +66,19 @@ def close(connection: Any) -> None:
 def is_closed(connection: Any) -> bool:
     """Whether a connection was closed."""
     return bool(getattr(connection, "_conn", connection).closed)
+
+
+def ask_once(
+    client: Any,
+    address: Address,
+    authkey: bytes,
+    name: str,
+    args: tuple[Any, ...] = (),
+    kwds: Optional[dict[str, Any]] = None,
+) -> Any:
+    """What a server answers to a request that has a connection for itself."""
+    with contextlib.closing(client(address, authkey=authkey)) as connection:
+        return dispatch(connection, None, name, args, kwds)
 
 
 def _name() -> str:

@@ -50,7 +50,7 @@ from .manager_proxies import (
 )
 from .manager_proxy import AutoProxy, BaseProxy, MakeProxyType, RebuildProxy
 from .manager_server import Server, run_server
-from .manager_session import listener_client, remember_key, session
+from .manager_session import ask_once, listener_client, remember_key, session
 
 __all__ = [
     "BaseManager",
@@ -122,8 +122,7 @@ class BaseManager(standard.BaseManager):
     def connect(self) -> None:
         """Connects to the server at `address`, which another one runs. Raises AuthenticationError if it has
         another key, and OSError if there is none."""
-        with self._Client(self._address, authkey=self._authkey) as connection:
-            dispatch(connection, None, "dummy")
+        ask_once(self._Client, self._address, self._authkey, "dummy")
         remember_key(self._address, self._authkey)
         self._state.value = State.STARTED
 
@@ -207,8 +206,7 @@ class BaseManager(standard.BaseManager):
         if process.is_alive():
             util.info("sending shutdown message to manager")
             try:
-                with client(address, authkey=authkey) as connection:
-                    dispatch(connection, None, "shutdown")
+                ask_once(client, address, authkey, "shutdown")
             except Exception as error:
                 util.debug("the manager does not answer: %s", error)
             process.join(timeout=shutdown_timeout)
@@ -263,8 +261,9 @@ class BaseManager(standard.BaseManager):
             end = self._session
             ident, exposed, passage = end.ask("create", (typeid, *args), kwds)
             return Token(typeid, self._address, ident), exposed, end.hold(ident, passage)
-        with self._Client(self._address, authkey=self._authkey) as connection:
-            ident, exposed = dispatch(connection, None, "create", (typeid, *args), kwds)
+        ident, exposed = ask_once(
+            self._Client, self._address, self._authkey, "create", (typeid, *args), kwds
+        )
         return Token(typeid, self._address, ident), exposed, None
 
     def _proxy(self, typeid: str, args: tuple[Any, ...], kwds: dict[str, Any]) -> Any:
@@ -281,8 +280,7 @@ class BaseManager(standard.BaseManager):
     def _ask(self, name: str, *args: Any) -> Any:
         if self._serializer == "pickle" and self._session.ours:
             return self._session.ask(name, args)
-        with self._Client(self._address, authkey=self._authkey) as connection:
-            return dispatch(connection, None, name, args)
+        return ask_once(self._Client, self._address, self._authkey, name, args)
 
     def _debug_info(self) -> str:
         """A text about all objects of the server."""
