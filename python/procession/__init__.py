@@ -38,6 +38,7 @@ from .affinity import get_affinity, set_affinity
 from .connection import Connection, Pipe
 from .context import (
     Context,
+    Manager,
     cpu_count,
     freeze_support,
     get_all_start_methods,
@@ -69,6 +70,7 @@ __all__ = [
     "Event",
     "JoinableQueue",
     "Lock",
+    "Manager",
     "Pipe",
     "Pool",
     "PoolTerminated",

@@ -24,6 +24,7 @@ __all__ = [
     "Queue",
     "QueueEnd",
     "RLock",
+    "Reference",
     "Request",
     "Semaphore",
     "Settled",
@@ -67,6 +68,7 @@ __all__ = [
 _T = TypeVar("_T")
 _Handles = list[tuple[int, int]]
 _Parcel = tuple[int, int, int, int, int, bool]
+_Words = tuple[int, int, int, int, int, int]
 
 class BrokenLockError(RuntimeError):
     pid: int | None
@@ -213,6 +215,21 @@ class Barrier:
     def n_waiting(self) -> int: ...
     @property
     def broken(self) -> bool: ...
+    def __reduce__(self) -> tuple[Any, ...]: ...
+
+@final
+class Reference:
+    def __new__(cls, bell: Event) -> Self: ...
+    @property
+    def name(self) -> _Words: ...
+    @staticmethod
+    def find(name: _Words) -> Reference | None: ...
+    @staticmethod
+    def is_held(name: _Words) -> bool: ...
+    @staticmethod
+    def program() -> tuple[int, int]: ...
+    @staticmethod
+    def can_travel() -> bool: ...
     def __reduce__(self) -> tuple[Any, ...]: ...
 
 @disjoint_base

@@ -10,6 +10,7 @@ from .connection import Pipe as _pipe
 from .process import ForkProcess, ForkserverProcess, Process, SpawnProcess
 
 if TYPE_CHECKING:
+    from .managers import SyncManager
     from .pool import Pool
 
 METHODS = ("fork", "spawn", "forkserver")
@@ -107,6 +108,14 @@ class Context(context.BaseContext):
         from .sharedctypes import RawArray
 
         return RawArray(typecode_or_type, size_or_initializer)
+    def Manager(self) -> "SyncManager":
+        """A started manager: a process that keeps lists, dictionaries, queues and locks, which others use by
+        proxies. It ends by its `shutdown()`, at the end of a `with` block, or with the program."""
+        from .managers import SyncManager
+
+        manager = SyncManager(ctx=self.get_context())
+        manager.start()
+        return manager
 
     def get_context(self, method: Optional[str] = None) -> "Context":  # type: ignore[override]
         """The context of a start method; of this one's if None."""
@@ -207,3 +216,4 @@ get_logger = _default.get_logger
 log_to_stderr = _default.log_to_stderr
 set_executable = _default.set_executable
 set_forkserver_preload = _default.set_forkserver_preload
+Manager = _default.Manager

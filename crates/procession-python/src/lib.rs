@@ -16,6 +16,7 @@ mod pickling;
 mod pool;
 mod queue;
 mod rebuild;
+mod reference;
 mod semaphore;
 mod shared_memory;
 mod template;
@@ -58,6 +59,8 @@ mod module {
     use super::queue::{JoinableQueue, Queue, QueueEnd, SimpleQueue};
     #[pymodule_export]
     use super::rebuild::rebuild;
+    #[pymodule_export]
+    use super::reference::Reference;
     #[pymodule_export]
     use super::semaphore::{BoundedSemaphore, Semaphore};
     #[pymodule_export]

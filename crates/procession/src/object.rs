@@ -79,14 +79,18 @@ impl Object {
 
     /// A name for the object that the current carrier takes along: see [`carrier`].
     pub fn name(&self) -> Result<Name> {
-        let arena = self.arena();
-        carrier::carry(arena, self.handle)?;
+        carrier::carry(self.arena(), self.handle)?;
+        Ok(self.name_alone())
+    }
+
+    /// A name for one who finds the object as long as others keep it alive: no carrier takes it along.
+    pub fn name_alone(&self) -> Name {
         let Handle { id, generation } = self.handle;
-        Ok(Name {
-            program: arena.program(),
+        Name {
+            program: self.arena().program(),
             id,
             generation,
-        })
+        }
     }
 
     /// The arena that it is in.
