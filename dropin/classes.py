@@ -12,8 +12,6 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 MARK = "PROCESSION_DROPIN"
-# Seconds without a word: the slowest test takes 10 on a quiet machine.
-LIMIT = 90.0
 # What is left to a class's processes after its own, in seconds.
 GRACE = 5.0
 
@@ -30,7 +28,8 @@ class Ran:
 class _Process:
     """A class in its process."""
 
-    def __init__(self, prefix, folder, module, kind, tests, left_out):
+    def __init__(self, limit, prefix, folder, module, kind, tests, left_out):
+        self.limit = limit
         self.module, self.kind, self.tests, self.left_out = module, kind, tests, left_out
         self.prefix = prefix
         self.mark = uuid.uuid4().hex
@@ -84,7 +83,7 @@ class _Process:
         self.listen()
         if over:
             return True
-        if time.monotonic() - self.heard < LIMIT:
+        if time.monotonic() - self.heard < self.limit:
             return False
         self.popen.send_signal(signal.SIGABRT)  # says where it stands
         try:
@@ -119,10 +118,10 @@ class _Process:
 
 
 class Runner:
-    """Runs classes, `jobs` at a time."""
+    """Runs classes, `jobs` at a time; a test that says nothing for `limit` seconds hangs."""
 
-    def __init__(self, jobs):
-        self._jobs = jobs
+    def __init__(self, jobs, limit):
+        self._jobs, self._limit = jobs, limit
         self._listed = {}
         self._folder = Path()
         self._title = ""
@@ -143,7 +142,7 @@ class Runner:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 check=False,
-                timeout=LIMIT,
+                timeout=self._limit,
             )
             if done.returncode:
                 sys.exit(f"dropin: {module} can't be imported:\n{done.stdout.decode()}")
@@ -163,7 +162,7 @@ class Runner:
         running = []
         while waiting or running:
             while waiting and len(running) < (jobs or self._jobs):
-                running.append(_Process(prefix, self._folder, *waiting.popleft()))
+                running.append(_Process(self._limit, prefix, self._folder, *waiting.popleft()))
             time.sleep(0.02)
             for each in [each for each in running if each.is_over()]:
                 running.remove(each)

@@ -113,11 +113,12 @@ def main():
     parser.add_argument("--method", action="append", choices=METHODS, dest="methods")
     parser.add_argument("--class", action="append", dest="classes", help="(part of) a class's name")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="classes at a time")
+    parser.add_argument("--limit", type=float, default=90, help="seconds that a test may take")
     parser.add_argument("--keep", action="store_true", help="keep prefixes and output")
     options = parser.parse_args()
     # A job in a shell's background ignores it, and so would all its children.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    runner = Runner(options.jobs)
+    runner = Runner(options.jobs, options.limit)
     began = time.monotonic()
     rows = [
         compare(runner, options.python, method, options, options.package)
