@@ -10,7 +10,7 @@
 """
 
 import sys
-from typing import TYPE_CHECKING, Any
+import typing
 
 if not sys.platform.startswith("linux"):
     raise ImportError(
@@ -19,6 +19,7 @@ if not sys.platform.startswith("linux"):
     )
 
 from multiprocessing.context import AuthenticationError, BufferTooShort, ProcessError, TimeoutError
+from multiprocessing import reduction as reducer
 from multiprocessing.process import active_children, current_process, parent_process
 
 from ._procession import (
@@ -39,6 +40,7 @@ from .connection import Connection, Pipe
 from .context import (
     Context,
     Manager,
+    allow_connection_pickling,
     cpu_count,
     freeze_support,
     get_all_start_methods,
@@ -50,9 +52,10 @@ from .context import (
     set_forkserver_preload,
     set_start_method,
 )
+from .install import install
 from .process import Process
 
-if TYPE_CHECKING:
+if typing.TYPE_CHECKING:
     from .pool import Pool
     from .remote import PoolTerminated, RemoteError, WorkerDied
     from .sharedctypes import Array, RawArray, RawValue, Value
@@ -87,6 +90,7 @@ __all__ = [
     "Value",
     "WorkerDied",
     "active_children",
+    "allow_connection_pickling",
     "cpu_count",
     "current_process",
     "freeze_support",
@@ -95,13 +99,19 @@ __all__ = [
     "get_context",
     "get_logger",
     "get_start_method",
+    "install",
     "log_to_stderr",
     "parent_process",
+    "reducer",
     "set_affinity",
     "set_executable",
     "set_forkserver_preload",
     "set_start_method",
 ]
+
+# Levels of the logger, beside those of logging.
+SUBDEBUG = 5
+SUBWARNING = 25
 
 # What they need takes a while to import, and not every program has a pool.
 _LATER = {
@@ -116,7 +126,7 @@ _LATER = {
 }
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> typing.Any:
     import importlib
 
     module = _LATER.get(name)

@@ -2,10 +2,12 @@
 
 import os
 from collections.abc import Iterable, Mapping
+from multiprocessing import process
 from multiprocessing.process import BaseProcess
 from typing import Any, Callable, Optional
 
 from .affinity import checked_or_none
+from .beside import beside
 
 
 class Process(BaseProcess):
@@ -91,7 +93,10 @@ class SpawnProcess(Process):
     _start_method = "spawn"
 
 
-class ForkserverProcess(Process):
+class ForkServerProcess(Process):
     """A process started from the template, where the main module was imported already."""
 
     _start_method = "forkserver"
+
+
+beside(__name__, process)
