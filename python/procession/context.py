@@ -125,6 +125,7 @@ class Context(BaseContext):
         from .sharedctypes import RawArray
 
         return RawArray(typecode_or_type, size_or_initializer)
+
     def Manager(self) -> "SyncManager":
         """A started manager: a process that keeps lists, dictionaries, queues and locks, which others use by
         proxies. It ends by its `shutdown()`, at the end of a `with` block, or with the program."""
@@ -235,18 +236,6 @@ def default_context() -> Context:
     return _default_context
 
 
-get_context = _default.get_context
-get_start_method = _default.get_start_method
-set_start_method = _default.set_start_method
-is_chosen = _default.is_chosen
-get_all_start_methods = _default.get_all_start_methods
-cpu_count = _default.cpu_count
-freeze_support = _default.freeze_support
-get_logger = _default.get_logger
-log_to_stderr = _default.log_to_stderr
-set_executable = _default.set_executable
-set_forkserver_preload = _default.set_forkserver_preload
-Manager = _default.Manager
 def _force_start_method(method: str) -> None:
     _default_context.set_start_method(method, force=True)
 
@@ -263,5 +252,6 @@ log_to_stderr = _default_context.log_to_stderr
 set_executable = _default_context.set_executable
 set_forkserver_preload = _default_context.set_forkserver_preload
 allow_connection_pickling = _default_context.allow_connection_pickling
+Manager = _default_context.Manager
 
 beside(__name__, context)

@@ -377,4 +377,3 @@ class PoolProxy(_Pool):  # type: ignore[misc]
 
     def __exit__(self, *error: object) -> None:
         self.terminate()
-

@@ -227,7 +227,9 @@ def _hold_of(end: Any, token: Any, serializer: str, kwds: dict[str, Any], passag
 
 
 def MakeProxyType(
-    name: str, exposed: Any, _cache: dict[Any, type[BaseProxy]] = {}  # noqa: B006
+    name: str,
+    exposed: Any,
+    _cache: dict[Any, type[BaseProxy]] = {},  # noqa: B006
 ) -> type[BaseProxy]:
     """A class of proxies whose methods are those that are exposed."""
     exposed = tuple(exposed)
@@ -278,4 +280,3 @@ def AutoProxy(
     )
     proxy._isauto = True
     return proxy
-

@@ -318,7 +318,9 @@ class Server:
         """Whether it keeps an object of this name."""
         return ident in self._entries
 
-    def create(self, c: Any, typeid: str, /, *args: Any, **kwds: Any) -> tuple[str, tuple[str, ...]]:
+    def create(
+        self, c: Any, typeid: str, /, *args: Any, **kwds: Any
+    ) -> tuple[str, tuple[str, ...]]:
         """Makes an object of a registered type; its name, and the methods that may be called."""
         make, exposed, types, _ = self.registry[typeid]
         if make is None:
@@ -331,9 +333,7 @@ class Server:
             exposed = public_methods(obj)
         if types is not None:
             if not isinstance(types, dict):
-                raise TypeError(
-                    f"Method_to_typeid {types!r}: type {type(types)!s}, not dict"
-                )
+                raise TypeError(f"Method_to_typeid {types!r}: type {type(types)!s}, not dict")
             exposed = [*exposed, *types]
         visitor: Optional[Visitor] = serving.visitor
         with self.mutex:
@@ -469,7 +469,9 @@ class Server:
             entries = sorted(self._entries.items())
         lines = []
         for ident, entry in entries:
-            lines.append(f"  {ident}:       refcount={entry.wanted_by()}\n    {str(entry.obj)[:75]}")
+            lines.append(
+                f"  {ident}:       refcount={entry.wanted_by()}\n    {str(entry.obj)[:75]}"
+            )
         return "\n".join(lines)
 
     def dummy(self, c: Any) -> None:
@@ -535,4 +537,3 @@ def run_server(
     writer.close()
     util.info("manager serving at %r", server.address)
     server.serve_forever()
-

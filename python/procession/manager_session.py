@@ -246,9 +246,7 @@ class Link:
         self._using = threading.Lock()
         self._connection = opened(listener_client["pickle"][1](address, authkey=authkey))
         try:
-            dispatch(
-                self._connection, None, "attend", (f"link of {_name()}", Reference.program())
-            )
+            dispatch(self._connection, None, "attend", (f"link of {_name()}", Reference.program()))
             self.number: int = self._ask("link", heir_of)
         except BaseException:
             close(self._connection)

@@ -306,7 +306,9 @@ class ShareableList(Generic[_T]):
         form = self._get_packing_format(position)
         at = self._offset_data_start + self._allocated_offsets[position]
         (found,) = struct.unpack_from(form, self.shm.buf, at)
-        (code,) = struct.unpack_from("b", self.shm.buf, self._offset_back_transform_codes + position)
+        (code,) = struct.unpack_from(
+            "b", self.shm.buf, self._offset_back_transform_codes + position
+        )
         value: Any = found
         if code == _NONE:
             value = None
