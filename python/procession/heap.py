@@ -1,4 +1,4 @@
-"""Pieces of shared memory, by the names of multiprocessing.heap: each is memory of the arena by itself."""
+"""Pieces of shared memory, by the names of multiprocessing.heap: each is the arena's by itself."""
 
 from typing import Any
 
@@ -10,7 +10,8 @@ __all__ = ["Arena", "BufferWrapper"]
 class Arena:
     """`size` bytes of shared memory; `buffer` is a writable view of them.
 
-    The processes that have it see the same bytes. It travels through queues, pipes and as an argument.
+    The processes that have it see the same bytes. It travels through queues, pipes and as an
+    argument.
 
     >>> arena = Arena(4096)
     >>> arena.buffer[:2] = b"ok"
@@ -34,8 +35,8 @@ class Arena:
 class BufferWrapper:
     """`size` bytes of shared memory for one value.
 
-    ValueError for a negative size. What stands in it is pickled by its own reducer, so a wrapper by itself
-    is not: RuntimeError.
+    ValueError for a negative size. What stands in it is pickled by its own reducer, so a wrapper by
+    itself is not: RuntimeError.
     """
 
     def __init__(self, size: int) -> None:
@@ -56,6 +57,6 @@ class BufferWrapper:
 
     def __reduce__(self) -> Any:
         raise RuntimeError(
-            "a shared value that is pickled without procession's pickler would arrive as a private copy; "
-            "hand it to a Process, a Pool, a Queue or a Connection of procession"
+            "a shared value that is pickled without procession's pickler would arrive as a private "
+            "copy; hand it to a Process, a Pool, a Queue or a Connection of procession"
         )

@@ -1,19 +1,21 @@
 """Memory with a name: `SharedMemory`, and `ShareableList`, a list of plain values in it.
 
-The names are files in /dev/shm, the same as those of multiprocessing.shared_memory, so that either opens what the other
-has made. Whoever opens memory never takes its name along when he ends: a name goes by `unlink()`, or, unless it was
-made with `track=False`, when the program is over whose process has made it, however it ends.
+The names are files in /dev/shm, the same as those of multiprocessing.shared_memory, so that either
+opens what the other has made. Whoever opens memory never takes its name along when he ends: a name
+goes by `unlink()`, or, unless it was made with `track=False`, when the program is over whose
+process has made it, however it ends.
 """
 
 import os
 import secrets
 import struct
 import sys
+import weakref
 from collections.abc import Iterable, Iterator
 from functools import partial
-from multiprocessing import spawn
+from multiprocessing import resource_tracker, spawn
 from types import GenericAlias
-from typing import Any, Generic, Optional, TypeVar, Union
+from typing import TYPE_CHECKING, Any, Generic, Optional, TypeVar, Union
 
 from . import _procession
 
@@ -43,9 +45,7 @@ def _janitor() -> Optional[tuple[bytes, list[bytes]]]:
         # The executable is the program itself, which would run once more.
         return None
     executable: Any = spawn.get_executable()  # str or bytes
-    module = _procession.__spec__
-    assert module is not None and module.origin is not None, "it is a file"
-    words = [executable, "-I", "-S", "-c", _JANITOR, module.name, module.origin]
+    words = [executable, "-I", "-S", "-c", _JANITOR, _procession.__name__, _procession.__file__]
     return os.fsencode(executable), [os.fsencode(word) for word in words]
 
 
@@ -57,13 +57,15 @@ def _make_filename() -> str:
 class SharedMemory:
     """Memory that every process of the machine's same user can open by its name.
 
-    With `create` new memory is made, `size` bytes of zeros, under `name` or one of its own choice; else the one that
-    has this name is opened. FileExistsError if the name is taken, FileNotFoundError if there is none, ValueError for a
-    size that is not positive or a name that is missing.
+    With `create` new memory is made, `size` bytes of zeros, under `name` or one of its own choice;
+    else the one that has this name is opened. FileExistsError if the name is taken,
+    FileNotFoundError if there is none, ValueError for a size that is not positive or a name that is
+    missing.
 
-    `track=False` leaves the name there when the program is over, until somebody calls `unlink()`. Tracked names of
-    a program that is over are unlinked by a small process of ours, and a line on the standard error
-    stream says so; a SIGKILL of that process and all others at once leaves them there. Whoever opened memory tracks nothing.
+    `track=False` leaves the name there when the program is over, until somebody calls `unlink()`.
+    Tracked names of a program that is over are unlinked by a small process of ours, and a line on
+    the standard error stream says so; a SIGKILL of that process and all others at once leaves them
+    there. Whoever opened memory tracks nothing.
 
     >>> memory = SharedMemory(create=True, size=10)
     >>> memory.buf[:5] = b"hello"
@@ -77,6 +79,8 @@ class SharedMemory:
     _name: str
     _buf: Optional[memoryview]
     _memory: Optional["_procession.NamedMemory"]
+    # What programs that look beneath find: there is no descriptor once it is mapped.
+    _fd = -1
     _mode = 0o600
     _prepend_leading_slash = True
 
@@ -95,6 +99,8 @@ class SharedMemory:
         if name is None and not create:
             raise ValueError("'name' can only be None if create=True")
         self._track = track
+        # A fork has this object too, but has not made the memory.
+        self._maker = os.getpid() if create else 0
         if not create:
             assert name is not None
             self._take("/" + name, _procession.NamedMemory.open(_plain(name)))
@@ -119,6 +125,8 @@ class SharedMemory:
         self._memory = self._mmap = memory
         self._size = len(memory)
         self._buf = memoryview(memory)
+        if self._maker or name not in _KNOWN:
+            _KNOWN[name] = self
 
     def __reduce__(self) -> Any:
         return type(self), (self.name, False, self.size)
@@ -144,8 +152,8 @@ class SharedMemory:
     def close(self) -> None:
         """Lets go of the memory: `buf` is None from now on, and others keep theirs.
 
-        BufferError if something else shows the memory still, a view of `buf` or an array on it. Without a call the
-        memory goes with the last of these.
+        BufferError if something else shows the memory still, a view of `buf` or an array on it.
+        Without a call the memory goes with the last of these.
         """
         if self._buf is not None:
             self._buf.release()
@@ -162,6 +170,34 @@ class SharedMemory:
         self._memory.unlink()
 
 
+# The memory that this process has made or opened, by the name of its file.
+_KNOWN: "weakref.WeakValueDictionary[str, SharedMemory]" = weakref.WeakValueDictionary()
+# The names that somebody has given to the standard library's tracker, which is another process.
+_THEIRS: set[tuple[str, str]] = set()
+_register, _unregister = resource_tracker.register, resource_tracker.unregister
+
+
+def _register_theirs(name: str, rtype: str) -> None:
+    """The standard library's `register`: what it is given by name it also takes back."""
+    _THEIRS.add((name, rtype))
+    _register(name, rtype)
+
+
+def _unregister_ours(name: str, rtype: str) -> None:
+    """The standard library's `unregister`, which programs call for what they opened: its tracker
+    does not know our names, and would complain. Who made the memory means it."""
+    memory = _KNOWN.get(name) if rtype == "shared_memory" else None
+    if memory is None or (name, rtype) in _THEIRS:
+        _THEIRS.discard((name, rtype))
+        _unregister(name, rtype)
+    elif memory._maker == os.getpid() and memory._memory is not None:
+        memory._memory.untrack()
+
+
+resource_tracker.register = _register_theirs  # type: ignore[assignment]
+resource_tracker.unregister = _unregister_ours  # type: ignore[assignment]
+
+
 def _plain(name: str) -> str:
     """The name as the file has it."""
     return name[1:] if name.startswith("/") else name
@@ -170,9 +206,10 @@ def _plain(name: str) -> str:
 class _Padded:
     """How text and bytes stand in a list: their format, and what is read by it.
 
-    A format that ends with "s" has room for the whole slot, and the zeros at its end are padding: multiprocessing
-    knows no other. One that ends with "x" has the exact length, for values that end with zeros themselves. With the code
-    of a number multiprocessing too gives such bytes as they are.
+    A format that ends with "s" has room for the whole slot, and the zeros at its end are padding:
+    multiprocessing knows no other. One that ends with "x" has the exact length, for values that end
+    with zeros themselves. With the code of a number multiprocessing too gives such bytes as they
+    are.
     """
 
     @staticmethod
@@ -182,7 +219,7 @@ class _Padded:
         exact = f"{len(value)}s" + ("x" if len(value) < room else "0x")
         if len(exact) > _FORMAT:
             raise ValueError(
-                f"a value of {len(value)} bytes that ends with a zero is too long for a ShareableList"
+                f"a value of {len(value)} bytes with a zero at its end is too long for a list"
             )
         return exact
 
@@ -202,12 +239,13 @@ _FORMATS: dict[type, str] = {int: "q", float: "d", bool: "xxxxxxx?", type(None):
 class ShareableList(Generic[_T]):
     """A list of int, float, bool, str, bytes and None in shared memory, of fixed length.
 
-    Made of a sequence, or opened by the `name` of its memory, `shm`. A slot takes any value of these types later, as
-    long as it has room: text and bytes up to the length of what first stood there, rounded up to 8. TypeError for
-    other types, ValueError for values that have no room, IndexError outside of the list.
+    Made of a sequence, or opened by the `name` of its memory, `shm`. A slot takes any value of
+    these types later, as long as it has room: text and bytes up to the length of what first stood
+    there, rounded up to 8. TypeError for other types, ValueError for values that have no room,
+    IndexError outside of the list.
 
-    Each value is read exactly as it was written. The layout is the one of multiprocessing, and either reads the other's;
-    there text loses zeros at its end.
+    Each value is read exactly as it was written. The layout is the one of multiprocessing, and
+    either reads the other's; there text loses zeros at its end.
 
     >>> numbers = ShareableList([1, 2.5, "three", b"four\\0", None, True])
     >>> same = ShareableList(name=numbers.shm.name)
@@ -217,9 +255,12 @@ class ShareableList(Generic[_T]):
     >>> numbers.shm.unlink()
     """
 
-    # In the memory: the number of slots n, n + 1 offsets of their data, the data, n formats of 8 bytes, n codes of 1.
+    # In the memory: the number of slots n, n + 1 offsets of their data, the data, n formats of 8
+    # bytes, n codes of 1.
 
     def __init__(self, sequence: Optional[Iterable[_T]] = None, *, name: Optional[str] = None):
+        self._list_len: int
+        self._allocated_offsets: list[int]
         if sequence is None and name is not None:
             self.shm = SharedMemory(name)
             (self._list_len,) = struct.unpack_from("q", self.shm.buf)
@@ -283,7 +324,8 @@ class ShareableList(Generic[_T]):
             packed = _encoded(value)
             if len(packed) > end - start:
                 raise ValueError(
-                    f"bytes/str item exceeds available storage: {len(packed)} bytes, the slot has {end - start}"
+                    f"bytes/str item exceeds available storage: it has {len(packed)} bytes, "
+                    f"its slot {end - start}"
                 )
             form = _Padded.format(packed, end - start)
             if isinstance(value, str):
@@ -296,7 +338,9 @@ class ShareableList(Generic[_T]):
         else:
             raise _wrong(value)
         # First what may fail: a number may be too large.
-        struct.pack_into(form, self.shm.buf, self._offset_data_start + start, packed)
+        data = struct.pack(form, packed)
+        at = self._offset_data_start + start
+        self.shm.buf[at : at + len(data)] = data
         at = self._offset_packing_formats + position * _FORMAT
         struct.pack_into(f"{_FORMAT}s", self.shm.buf, at, form.encode())
         struct.pack_into("b", self.shm.buf, self._offset_back_transform_codes + position, code)
@@ -350,7 +394,8 @@ class ShareableList(Generic[_T]):
                 return position
         raise ValueError(f"{value!r} not in this container")
 
-    __class_getitem__ = classmethod(GenericAlias)
+    if not TYPE_CHECKING:
+        __class_getitem__ = classmethod(GenericAlias)
 
 
 def _encoded(value: Union[str, bytes]) -> bytes:

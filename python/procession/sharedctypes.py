@@ -1,8 +1,9 @@
-"""Values and arrays in shared memory: ctypes objects that stand in the arena, with a lock or without.
+"""Values and arrays in shared memory: ctypes objects in the arena, with a lock or without.
 
-What they hold is the same memory in every process that has them: inherited by fork, handed over as an argument,
-or sent through a queue, a pipe or a pool. A process that dies leaves them as it had written them; if it held the
-lock, whoever acquires that next gets BrokenLockError, until `get_lock().reset()`.
+What they hold is the same memory in every process that has them: inherited by fork, handed over as
+an argument, or sent through a queue, a pipe or a pool. A process that dies leaves them as it had
+written them; if it held the lock, whoever acquires that next gets BrokenLockError, until
+`get_lock().reset()`.
 """
 
 import ctypes
@@ -123,7 +124,7 @@ def copy(obj: Any) -> Any:
 
 
 def synchronized(obj: Any, lock: Any = None, ctx: Any = None) -> "SynchronizedBase[Any]":
-    """A wrapper of a ctypes object that acquires a lock for each access: `lock`, or an RLock of its own."""
+    """A wrapper of a ctypes object that holds a lock for each access: `lock`, or one of its own."""
     if isinstance(obj, SynchronizedBase):
         raise AssertionError("object already synchronized: use it as it is, or its get_obj()")
     ctx = ctx or default_context()
@@ -174,7 +175,7 @@ def _rebuild(kind: Any, memory: "Memory", length: Optional[int]) -> Any:
 
 
 def reduce_ctype(obj: Any) -> Any:
-    """How a ctypes object is pickled for another process: by its memory if that is shared, else by its bytes."""
+    """How a ctypes object is pickled: by its memory if that is shared, else by its bytes."""
     wrapper = getattr(obj, "_wrapper", None)
     if wrapper is None:
         return obj.__reduce__()
@@ -184,7 +185,7 @@ def reduce_ctype(obj: Any) -> Any:
 
 
 class SynchronizedBase(Generic[T]):
-    """A ctypes object with a lock. `with` holds the lock; `get_obj()` is the object, `get_lock()` the lock."""
+    """A ctypes object, `get_obj()`, with a lock, `get_lock()`, which `with` holds."""
 
     def __init__(self, obj: Any, lock: Any = None, ctx: Any = None) -> None:
         self._obj = obj
@@ -238,7 +239,7 @@ def _property(name: str) -> property:
 
 
 class Synchronized(SynchronizedBase[T]):
-    """A number with a lock: `value` is read, or written, with the lock held; hold it yourself for `+=`."""
+    """A number with a lock, which is held to read or write `value`; hold it yourself for `+=`."""
 
     if TYPE_CHECKING:
         value: T

@@ -8,9 +8,8 @@ import signal
 import pytest
 from deadline import GUARD, eventually
 from processes import finish, gone, start
-from under_test import mp
-
 from procession import heap, sharedctypes
+from under_test import mp
 
 pytestmark = pytest.mark.timeout(90)
 

@@ -19,6 +19,7 @@ use procession_shm::name::{self, File};
 use procession_shm::process::{self as record, State};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd};
+use rustix::io::Errno;
 use std::ffi::{CString, OsStr};
 use std::os::unix::ffi::OsStrExt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -98,8 +99,13 @@ fn stay(arena: &Arena, root: BorrowedFd<'_>, follows: u64) -> Result<()> {
     {
         let me = name_of(sys::pid());
         let first = sys::pidfd(sys::pid()).map_err(|e| Error::system("opening myself", e))?;
-        // SAFETY: a janitor has one thread.
-        match unsafe { sys::fork() } {
+        let forked = match sys::threads() {
+            // SAFETY: just counted, and none was started since.
+            1 => unsafe { sys::fork() },
+            // Somebody started one before main: then there is no second.
+            _ => Err(Errno::AGAIN),
+        };
+        match forked {
             // The second.
             Ok(0) => {
                 if let News::Over = wait(root, Some(first.as_fd())) {
