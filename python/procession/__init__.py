@@ -7,6 +7,65 @@
 >>> queue.put({"answer": 42})
 >>> queue.get()
 {'answer': 42}
+
+Processes:
+    Process - a process that calls a function, or the run() of a subclass.
+    active_children - the children that have not ended.
+    current_process - the process that asks.
+    parent_process - the process that started the one that asks; None in the first one.
+    cpu_count - the number of processors of the machine.
+    get_affinity - the processors that a process may run on.
+    set_affinity - says on which processors a process may run.
+    freeze_support - lets a program start processes that was made one executable file.
+
+Start methods:
+    get_context - the words of this package with one start method.
+    Context - what get_context returns.
+    get_all_start_methods - the start methods that there are, the default one first.
+    get_start_method - the start method of processes whose context has none of its own.
+    set_start_method - chooses it, once.
+    set_executable - the interpreter that is run for a new process.
+    set_forkserver_preload - the modules that all processes of forkserver have imported from the start.
+
+What passes between processes:
+    Queue - first in, first out, many producers, many consumers.
+    JoinableQueue - a queue that knows how much of the work that was put into it is not done.
+    SimpleQueue - a queue with the fewest words.
+    Pipe - two connected ends.
+    Connection - an end of a pipe, or of a connection to a Listener.
+
+What keeps them in step:
+    Lock - one holder at a time; breaks when the holder is killed.
+    RLock - a lock that its holder may acquire again.
+    Semaphore - a counter that is never below zero.
+    BoundedSemaphore - a semaphore that never passes the value that it began with.
+    Event - set by one, waited for by others.
+    Condition - waiters that are let go one by one, oldest first, or all at once.
+    Barrier - all pass when all have come.
+
+What they share:
+    Value - a number or structure in shared memory, with a lock.
+    Array - an array in shared memory, with a lock.
+    RawValue - a number or structure in shared memory.
+    RawArray - an array in shared memory.
+    Manager - a process that keeps objects for others.
+
+Pools:
+    Pool - workers that run tasks.
+
+Errors:
+    ProcessError - what the next three are kinds of.
+    AuthenticationError - the other end of a connection has another key.
+    BufferTooShort - a message is longer than the buffer that it shall be received into.
+    TimeoutError - a result is not there in time.
+    BrokenLockError - the process that held the lock was killed.
+    WorkerDied - the worker that ran a task was killed or ended.
+    PoolTerminated - the pool was ended before the task was done.
+    RemoteError - what a task raised, where the exception itself could not be sent.
+
+Logging:
+    get_logger - the logger that the runtime's own messages go to.
+    log_to_stderr - the same logger, made to write to the standard error stream.
 """
 
 import sys
@@ -135,3 +194,7 @@ def __getattr__(name: str) -> typing.Any:
     value = getattr(importlib.import_module(f".{module}", __name__), name)
     globals()[name] = value
     return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

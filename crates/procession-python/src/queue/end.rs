@@ -42,7 +42,7 @@ impl QueueEnd {
     }
 
     /// Whether there is something to receive; waits for it for `timeout` seconds, for ever if None.
-    #[pyo3(signature = (timeout = Some(0.0)))]
+    #[pyo3(signature = (timeout = Some(0.0)), text_signature = "($self, timeout=0.0)")]
     fn poll(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
         self.open(true)?;
         let timeout = timeout.into_pyobject(py)?;

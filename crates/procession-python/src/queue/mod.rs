@@ -81,7 +81,7 @@ impl Queue {
 #[pymethods]
 impl Queue {
     #[new]
-    #[pyo3(signature = (*args, **kwargs))]
+    #[pyo3(signature = (*args, **kwargs), text_signature = "(maxsize=0, *, ctx=None)")]
     fn new(args: &Bound<'_, PyTuple>, kwargs: Option<&Bound<'_, PyDict>>) -> Self {
         // They are for `__init__`, which a subclass may have given another signature.
         let _ = (args, kwargs);
@@ -274,7 +274,7 @@ pub struct JoinableQueue;
 #[pymethods]
 impl JoinableQueue {
     #[new]
-    #[pyo3(signature = (*args, **kwargs))]
+    #[pyo3(signature = (*args, **kwargs), text_signature = "(maxsize=0, *, ctx=None)")]
     fn new(
         args: &Bound<'_, PyTuple>,
         kwargs: Option<&Bound<'_, PyDict>>,

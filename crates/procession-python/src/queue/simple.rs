@@ -47,7 +47,7 @@ impl SimpleQueue {
 #[pymethods]
 impl SimpleQueue {
     #[new]
-    #[pyo3(signature = (*args, **kwargs))]
+    #[pyo3(signature = (*args, **kwargs), text_signature = "(*, ctx=None)")]
     fn new(args: &Bound<'_, PyTuple>, kwargs: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
         let _ = kwargs;
         let found = delivered().map(RawQueue::from_object);
