@@ -30,6 +30,8 @@ enum Does {
     Receive,
     /// Makes those look again who wait for an item.
     WakeAll,
+    /// Counts the items.
+    Len,
 }
 
 struct Play {
@@ -99,6 +101,7 @@ impl Play {
             Does::Send => self.send(),
             Does::Receive => self.receive(),
             Does::WakeAll => self.queue.wake_consumers(w),
+            Does::Len => assert_eq!(self.queue.len(w), 0),
         }
     }
 }
@@ -146,5 +149,6 @@ pub fn cases() -> Vec<(&'static str, Make)> {
         ("send", play(Does::Send)),
         ("receive", play(Does::Receive)),
         ("wake_all", play(Does::WakeAll)),
+        ("len", play(Does::Len)),
     ]
 }
