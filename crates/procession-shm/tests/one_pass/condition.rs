@@ -92,7 +92,8 @@ impl Stage for Conditions {
     }
 
     fn check(&self, w: &Thread, story: &Story) {
-        let let_go = ["notify", "notify all"].map(|op| story.done(op).map(|e| e.out.1).sum::<u64>());
+        let let_go =
+            ["notify", "notify all"].map(|op| story.done(op).map(|e| e.out.1).sum::<u64>());
         let let_go: u64 = let_go.iter().sum();
         let notified = ["wait", "wait late"].map(|op| story.count(op, Out("notified", 0)));
         let notified: u64 = notified.iter().sum();
@@ -112,9 +113,8 @@ impl Stage for Conditions {
 }
 
 pub fn cases() -> Vec<Case> {
-    let play = |name, waiters, sleepers| {
-        Case::new(name, move |w| Conditions::new(w, waiters, sleepers))
-    };
+    let play =
+        |name, waiters, sleepers| Case::new(name, move |w| Conditions::new(w, waiters, sleepers));
     vec![
         play("condition", 0, &[]),
         play("condition waited for", 0, &["wait", "wait"]),

@@ -155,14 +155,15 @@ impl Thread {
         let high = self.load(header::THREADS_HIGH) as u32;
         let has_thread = (0..high).any(|slot| {
             let at = self.layout().thread(slot);
-            let left = matches!(
-                slot::state(self.load(at)).1,
-                State::Vacant | State::Ended
-            );
+            let left = matches!(slot::state(self.load(at)).1, State::Vacant | State::Ended);
             !left && self.load(at + word::PROCESS) == process as u64
         });
         if gone && !has_thread && recover::recover_process(self, process, seen) {
-            self.machine.scene.borrow_mut().gone.retain(|&gone| gone != process);
+            self.machine
+                .scene
+                .borrow_mut()
+                .gone
+                .retain(|&gone| gone != process);
             self.tell_death();
         }
     }

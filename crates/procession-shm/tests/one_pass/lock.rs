@@ -164,12 +164,10 @@ impl Stage for Locks {
 }
 
 pub fn cases() -> Vec<Case> {
-    let lock = |name, begin, sleepers| {
-        Case::new(name, move |w| Locks::new(w, begin, false, sleepers))
-    };
-    let reentrant = |name, begin, sleepers| {
-        Case::new(name, move |w| Locks::new(w, begin, true, sleepers))
-    };
+    let lock =
+        |name, begin, sleepers| Case::new(name, move |w| Locks::new(w, begin, false, sleepers));
+    let reentrant =
+        |name, begin, sleepers| Case::new(name, move |w| Locks::new(w, begin, true, sleepers));
     vec![
         lock("free lock", Begin::Free, &[]),
         lock("held lock", Begin::Director, &[]),

@@ -175,7 +175,8 @@ impl Machine {
 }
 
 fn mix(at: Off, value: u64) -> u64 {
-    let mut word = (value ^ at.rotate_left(40)).wrapping_add(at.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    let mut word =
+        (value ^ at.rotate_left(40)).wrapping_add(at.wrapping_mul(0x9e37_79b9_7f4a_7c15));
     word = (word ^ word >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     word = (word ^ word >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
     // What was never written is as if it were not there.

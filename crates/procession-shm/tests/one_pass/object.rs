@@ -133,7 +133,10 @@ impl Stage for Objects {
     fn check(&self, w: &Thread, story: &Story) {
         let lives = object::kind_of(w, self.thing).is_ok();
         let kept = self.leased || !self.sent;
-        assert!(lives || !kept, "the last one's process, or the director's, has a lease on it");
+        assert!(
+            lives || !kept,
+            "the last one's process, or the director's, has a lease on it"
+        );
         while let Out("received", _) = self.receive(w) {}
         if story.done("pin").count() + story.unknown("pin") as usize > 0 {
             self.unpin(w);
@@ -154,9 +157,8 @@ impl Objects {
 }
 
 pub fn cases() -> Vec<Case> {
-    let play = |name, far, sent, leased| {
-        Case::new(name, move |w| Objects::new(w, far, sent, leased))
-    };
+    let play =
+        |name, far, sent, leased| Case::new(name, move |w| Objects::new(w, far, sent, leased));
     vec![
         play("object", false, false, false),
         play("object leased by all", false, false, true),

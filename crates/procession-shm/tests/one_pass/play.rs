@@ -194,9 +194,7 @@ impl Play {
     fn play_act(self: &Rc<Self>, asleep: impl Fn(&Rc<Self>)) {
         let mut woken = true;
         for _ in 0..RELIEFS {
-            let out = self.perform(ACTOR, self.act);
-            if out != ASLEEP {
-                assert!(woken, "{} slept though there was {out:?}", self.act);
+            if woken && self.perform(ACTOR, self.act) != ASLEEP {
                 return;
             }
             asleep(self);
@@ -286,13 +284,14 @@ impl Play {
         self.finish();
     }
 
-    /// The act, with an operation of another before one of its steps.
+    /// The act, with an operation of another, and of those whom that lets go on, before one of its steps.
     fn play_beside(self: &Rc<Self>, step: u64, op: Op) {
         let (play, count) = (self.clone(), Cell::new(0));
         let watcher = Rc::new(move |_| {
             count.set(count.get() + 1);
             if count.get() == step {
                 play.perform(OTHER, op);
+                play.settle(Some(ACTOR), Hanging::EndsWithTheSlice);
             }
         });
         self.machine
@@ -325,11 +324,13 @@ impl Play {
         let (step, _, _) = self.scene.get();
         if depth == 0 {
             for op in self.stage.operations() {
-                self.scene.set((step, "killed, and who repairs is stopped", op));
+                self.scene
+                    .set((step, "killed, and who repairs is stopped", op));
                 self.on_a_copy(|| self.go_on_beside_repair(op));
             }
         }
-        self.scene.set((step, "killed, and who repairs is killed", ""));
+        self.scene
+            .set((step, "killed, and who repairs is killed", ""));
         self.on_a_copy(|| {
             self.thread(REPAIRERS[depth]).die();
             if depth + 1 < REPAIRERS.len() {
@@ -449,14 +450,19 @@ impl Play {
             blocks
         };
         // What the dead had leases on is not needed by them any more, as it stands.
-        let dead = |process: &u32| self.threads.iter().any(|t| t.is_dead() && t.process == *process);
+        let dead = |process: &u32| {
+            self.threads
+                .iter()
+                .any(|t| t.is_dead() && t.process == *process)
+        };
+        let mut left = vec![(0, 0, Tag::FREE)];
         for process in (0..PROCESSES as u32).filter(|process| !dead(process)) {
-            if in_use().is_empty() {
+            if left.is_empty() {
                 break;
             }
             object::drop_leases(last, process);
+            left = in_use();
         }
-        let left = in_use();
         assert!(left.is_empty(), "leaked: {left:x?}");
         self.row.borrow_mut().pairs += 1;
     }

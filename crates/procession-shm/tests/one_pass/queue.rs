@@ -51,11 +51,20 @@ fn read(w: &Thread, at: Off, len: u64) -> u64 {
     whole(&bytes)
 }
 
-fn message(w: &Thread, form: Form, id: u64, edge: Handle) -> Result<Message<'_, Thread>, OutOfMemory> {
+fn message(
+    w: &Thread,
+    form: Form,
+    id: u64,
+    edge: Handle,
+) -> Result<Message<'_, Thread>, OutOfMemory> {
     let bytes = bytes(form, id);
     let message = Message::new(w, 3, bytes.len() as u64, 2)?;
     w.write(message.bytes().0, &bytes);
-    let len = if form == Form::LargeParts { 100_000 } else { 24 };
+    let len = if form == Form::LargeParts {
+        100_000
+    } else {
+        24
+    };
     let part = heap::alloc_len(w, len)?;
     w.write(part, &bytes);
     message.add_part(0, part, bytes.len() as u64, Holds::Bytes);
@@ -163,7 +172,10 @@ impl Queues {
         assert_eq!(rest.len() as u64, len, "the length is off");
         let old = rest.iter().filter(|id| before.contains(id));
         assert!(old.clone().is_sorted(), "out of order");
-        assert!(rest.starts_with(&old.copied().collect::<Vec<_>>()), "out of order");
+        assert!(
+            rest.starts_with(&old.copied().collect::<Vec<_>>()),
+            "out of order"
+        );
         got.extend(rest);
         let mut puts = before;
         let mut unsure = Vec::new();
@@ -182,7 +194,10 @@ impl Queues {
         }
         for (index, id) in got.iter().enumerate() {
             assert!(!got[..index].contains(id), "{id} came twice");
-            assert!(puts.contains(id) || unsure.contains(id), "{id} came from nowhere");
+            assert!(
+                puts.contains(id) || unsure.contains(id),
+                "{id} came from nowhere"
+            );
         }
         let lost = puts.iter().filter(|id| !got.contains(id)).count() as u64;
         let takers = story.unknown("get") + story.unknown("get late");
@@ -191,7 +206,11 @@ impl Queues {
 
     /// It is as good as a new one.
     pub fn check_use(&self, w: &Thread) {
-        let room = if self.begin.bound == 0 { 5 } else { self.begin.bound };
+        let room = if self.begin.bound == 0 {
+            5
+        } else {
+            self.begin.bound
+        };
         for id in 1..=room {
             let put = put(w, self.queue, Form::Inline, id, self.edge, Some(0));
             assert_eq!(put, Out("put", 0));
@@ -224,7 +243,14 @@ impl Stage for Queues {
     fn perform(&self, w: &Thread, op: Op, _: &mut Local) -> Out {
         let until = op.ends_with("late").then_some(1);
         match op {
-            "put" | "put late" => put(w, self.queue, self.begin.form, Self::id(w), self.edge, until),
+            "put" | "put late" => put(
+                w,
+                self.queue,
+                self.begin.form,
+                Self::id(w),
+                self.edge,
+                until,
+            ),
             "get" | "get late" => get(w, self.queue, until),
             "get of another" => get(w, self.other, None),
             "refuse" => match self.queue.get(w, Some(0), |_| Err::<(), ()>(())) {
@@ -260,22 +286,62 @@ pub fn cases() -> Vec<Case> {
         play("queue of messages", of(Form::Parts)),
         play("queue of large messages", of(Form::LargeParts)),
         play("full segment", Begin { fill: 3, ..EMPTY }),
-        play("left segment", Begin { fill: 5, taken: 3, ..EMPTY }),
-        play("full queue", Begin { fill: 2, bound: 2, ..EMPTY }),
-        play("bounded queue", Begin { fill: 4, taken: 3, bound: 4, ..EMPTY }),
-        play("queue waited for", Begin { sleepers: &["get", "get"], ..EMPTY }),
+        play(
+            "left segment",
+            Begin {
+                fill: 5,
+                taken: 3,
+                ..EMPTY
+            },
+        ),
+        play(
+            "full queue",
+            Begin {
+                fill: 2,
+                bound: 2,
+                ..EMPTY
+            },
+        ),
+        play(
+            "bounded queue",
+            Begin {
+                fill: 4,
+                taken: 3,
+                bound: 4,
+                ..EMPTY
+            },
+        ),
+        play(
+            "queue waited for",
+            Begin {
+                sleepers: &["get", "get"],
+                ..EMPTY
+            },
+        ),
         play(
             "two queues waited for",
-            Begin { sleepers: &["get of another", "get"], ..EMPTY },
+            Begin {
+                sleepers: &["get of another", "get"],
+                ..EMPTY
+            },
         ),
         play("queue looked at twice", of(Form::Inline)).spinning(2),
         play(
             "messages waited for",
-            Begin { form: Form::Parts, sleepers: &["get"], ..EMPTY },
+            Begin {
+                form: Form::Parts,
+                sleepers: &["get"],
+                ..EMPTY
+            },
         ),
         play(
             "room waited for",
-            Begin { fill: 1, bound: 1, sleepers: &["put", "put"], ..EMPTY },
+            Begin {
+                fill: 1,
+                bound: 1,
+                sleepers: &["put", "put"],
+                ..EMPTY
+            },
         ),
     ]
 }

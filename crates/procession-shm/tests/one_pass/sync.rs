@@ -66,15 +66,23 @@ impl Stage for Semaphores {
 
     fn check(&self, w: &Thread, story: &Story) {
         let all = ["acquire", "acquire late", "try acquire"];
-        let taken: u64 = all.map(|op| story.count(op, Out("acquired", 0))).iter().sum();
+        let taken: u64 = all
+            .map(|op| story.count(op, Out("acquired", 0)))
+            .iter()
+            .sum();
         let unsure: u64 = all.map(|op| story.unknown(op)).iter().sum();
         let given = story.count("release", Out("released", 0));
         let value = self.semaphore.value(w);
         let most = self.value + given + story.unknown("release");
-        let most = most.checked_sub(taken).expect("no permit comes from nowhere");
+        let most = most
+            .checked_sub(taken)
+            .expect("no permit comes from nowhere");
         let least = (self.value + given).saturating_sub(taken + unsure);
         assert!((least..=most).contains(&value), "the value is off");
-        assert!(self.bound.is_none_or(|bound| value <= bound), "above the bound");
+        assert!(
+            self.bound.is_none_or(|bound| value <= bound),
+            "above the bound"
+        );
         for _ in 0..value {
             assert!(self.semaphore.try_acquire(w));
         }
@@ -223,7 +231,9 @@ impl Stage for Barriers {
 
     fn check(&self, w: &Thread, story: &Story) {
         let (breaks, all) = (["abort", "reset", "meet late"], ["meet", "meet late"]);
-        let done = breaks.iter().any(|op| story.events.iter().any(|event| event.op == *op));
+        let done = breaks
+            .iter()
+            .any(|op| story.events.iter().any(|event| event.op == *op));
         let broken = all.iter().map(|op| story.count(op, Out("broken", 0)));
         if story.killed.is_empty() && !done {
             assert_eq!(broken.sum::<u64>(), 0, "nobody broke it");

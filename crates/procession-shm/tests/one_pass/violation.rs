@@ -10,9 +10,15 @@ thread_local! {
 /// Notes what panics say from now on, instead of printing it.
 pub fn note_all() {
     panic::set_hook(Box::new(|said| {
-        let what = said.payload_as_str().unwrap_or("a panic");
+        let payload = said.payload();
+        let text = payload.downcast_ref::<String>().map(String::as_str);
+        let what = text.or(payload.downcast_ref::<&str>().copied());
         let at = said.location().map(ToString::to_string);
-        LAST.set(format!("{what} ({})", at.unwrap_or_default()));
+        LAST.set(format!(
+            "{} ({})",
+            what.unwrap_or("a panic"),
+            at.unwrap_or_default()
+        ));
     }));
 }
 

@@ -36,6 +36,8 @@ enum Does {
     Memory(u64),
     /// Tracks a name and forgets it.
     Name,
+    /// Counts the items.
+    Len,
 }
 
 const FILE: File = File {
@@ -125,6 +127,7 @@ impl Play {
                 let tracked = name::track(w, b"name", FILE).expect("room");
                 name::forget(w, tracked);
             }
+            Does::Len => assert_eq!(self.queue.len(w), 0),
         }
     }
 }
@@ -182,5 +185,6 @@ pub fn cases() -> Vec<(&'static str, Make)> {
         ("wake_all", play(Does::WakeAll)),
         ("memory", play(Does::Memory(100))),
         ("name", play(Does::Name)),
+        ("len", play(Does::Len)),
     ]
 }
