@@ -78,9 +78,6 @@ def install() -> None:
         return
     # All before the first takes its place: they import each other's counterparts.
     modules = {name: _load(name) for name in MODULES}
-    for name in multiprocessing.__all__:  # TEMPORARY
-        if not hasattr(sys.modules[_OURS], name):
-            setattr(sys.modules[_OURS], name, getattr(multiprocessing, name))
     for name, module in modules.items():
         sys.modules[f"{_THEIRS}.{name}"] = module
     sys.modules[_THEIRS] = sys.modules[_OURS]

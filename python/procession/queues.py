@@ -2,6 +2,6 @@
 
 from queue import Empty, Full
 
-from ._procession import Queue
+from ._procession import JoinableQueue, Queue, SimpleQueue
 
-__all__ = ["Empty", "Full", "Queue"]
+__all__ = ["Empty", "Full", "JoinableQueue", "Queue", "SimpleQueue"]
