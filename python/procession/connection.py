@@ -28,8 +28,8 @@ __all__ = [
     "Pipe",
     "XmlClient",
     "XmlListener",
-    "answer_challenge",
     "address_type",
+    "answer_challenge",
     "arbitrary_address",
     "deliver_challenge",
     "families",
@@ -42,7 +42,7 @@ _T = TypeVar("_T")
 AuthenticationError = context.AuthenticationError
 BufferTooShort = context.BufferTooShort
 
-_ConnectionBase: type[Any] = _standard._ConnectionBase  # type: ignore[attr-defined]
+_ConnectionBase: type[Any] = _standard._ConnectionBase
 _validate_family: Any = _standard._validate_family  # type: ignore[attr-defined]
 
 # How many seconds a client may take to prove its key, while `Listener.accept` waits; a slow peer on
@@ -104,11 +104,14 @@ def wait(object_list: Iterable[_T], timeout: Optional[float] = None) -> list[_T]
 
 
 def _descriptor(waited: Any) -> int:
-    descriptor = waited if isinstance(waited, int) else waited.fileno()
-    if not isinstance(descriptor, int):
+    if isinstance(waited, int):
+        return waited
+    try:
+        return int(waited.fileno())
+    except (AttributeError, TypeError):
         kind = type(waited).__name__
-        raise TypeError(f"a descriptor, or an object with a fileno(), is waited for, not {kind}")
-    return descriptor
+        message = f"a descriptor, or an object with a fileno(), is waited for, not {kind}"
+        raise ValueError(message) from None
 
 
 def _check_key(authkey: Any) -> None:
@@ -126,14 +129,14 @@ class SocketListener:
             self._socket.bind(address)
             self._socket.listen(backlog)
             self._address: Any = self._socket.getsockname()
-        except OSError:
+        except BaseException:
             self._socket.close()
             raise
         self._family = family
         self._last_accepted: Any = None
         self._acceptor = _procession.Acceptor()
         self._unlink: Any = None
-        if family == "AF_UNIX" and not util.is_abstract_socket_namespace(address):  # type: ignore[attr-defined]
+        if family == "AF_UNIX" and not util.is_abstract_socket_namespace(address):
             self._unlink = util.Finalize(self, os.unlink, args=(address,), exitpriority=0)
 
     def accept(self, authkey: Optional[bytes] = None) -> Connection:

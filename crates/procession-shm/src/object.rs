@@ -255,6 +255,11 @@ pub(crate) fn travels<W: World>(world: &W, handle: Handle) {
     move_state(world, at(handle), TRAVELLED);
 }
 
+/// Whether something beside leases keeps the object, or did: a message that named it, or a pin.
+pub fn has_travelled<W: World>(world: &W, handle: Handle) -> bool {
+    world.load(at(handle) + STATE) & (TRAVELLED | PINNED) != 0
+}
+
 /// Keeps the object until the program ends: it was named where we can't see.
 pub fn pin<W: World>(world: &W, handle: Handle) {
     let _section = Section::ObjectSend.enter();

@@ -8,7 +8,7 @@
 //! copy. If two lay one at a time, all use the first.
 //!
 //! *A slot* is a pair of sockets and a word of the arena. The word names the *token* of the parcel in it: an object that nobody
-//! uses, which lives while its sender's thread does, or a message names it, or a receiver has it.
+//! uses, which lives until a message names it, while one does, and while a receiver has it.
 //!
 //! | the word | who leaves it | if he dies |
 //! |---|---|---|
@@ -128,8 +128,9 @@ pub struct Label {
 }
 
 thread_local! {
-    /// Parcels that this thread has sent, and that were not taken when it last looked.
-    static SENT: RefCell<Vec<(u64, Object)>> = const { RefCell::new(Vec::new()) };
+    /// Tokens of parcels that this thread has sent: kept until a message names them, which is made after all that it
+    /// holds was written.
+    static SENT: RefCell<Vec<Object>> = const { RefCell::new(Vec::new()) };
 }
 
 fn word_at(slot: u64) -> u64 {
@@ -198,7 +199,7 @@ pub fn send(descriptor: BorrowedFd<'_>) -> Result<Option<Label>> {
     // Before SENT is there: at the thread's end what it keeps goes first.
     arena.me();
     SENT.with_borrow_mut(|sent| {
-        sent.retain(|(slot, token)| Some(arena.load(word_at(*slot))) == word_of(token.handle()));
+        sent.retain(|token| !object::has_travelled(arena, token.handle()));
     });
     if let Err(error) = fill(arena) {
         return failed(error);
@@ -223,7 +224,7 @@ pub fn send(descriptor: BorrowedFd<'_>) -> Result<Option<Label>> {
         token: token.name()?,
         slot,
     };
-    SENT.with_borrow_mut(|sent| sent.push((slot, token)));
+    SENT.with_borrow_mut(|sent| sent.push(token));
     Ok(Some(label))
 }
 
