@@ -9,7 +9,7 @@ use crate::error::{Error, Kind, Result};
 use crate::janitor;
 use crate::parcel;
 use crate::program;
-use crate::sys::process as sys;
+use crate::sys::process::{self as sys, Identity};
 use crate::template;
 use procession_shm::object::Handle;
 use rustix::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
@@ -33,13 +33,13 @@ pub struct Parent {
     pub pid: u32,
     /// Its name.
     pub name: String,
-    start_time: u64,
+    process: Identity,
 }
 
 impl Parent {
     /// Whether it runs still.
     pub fn is_alive(&self) -> bool {
-        !sys::is_gone(self.pid, self.start_time)
+        !self.process.is_gone()
     }
 }
 
@@ -155,11 +155,11 @@ pub(super) fn perform(mail: &Mail, request: Result<Request>) -> i32 {
             return 1;
         }
     };
-    let (pid, name) = request.parent;
+    let (process, name) = request.parent;
     let parent = Parent {
-        pid,
+        pid: process.pid,
         name,
-        start_time: sys::start_time(pid),
+        process,
     };
     let _ = CURRENT.set((request.name, Some(parent)));
     let function = token::function(request.token);

@@ -1,6 +1,6 @@
 //! How processes ended, as their records tell: noted by themselves, by who waited for them, or by who asked the kernel in time.
 
-use super::records::recover_if_gone;
+use super::records::{identity, recover_if_gone};
 use crate::arena::Arena;
 use crate::sys::process;
 use procession_shm::World;
@@ -29,11 +29,9 @@ pub(crate) fn note_exit(arena: &Arena, index: u32) {
     if index as u64 >= arena.layout().process_count {
         return;
     }
-    let at = arena.layout().process(index);
-    let pid = arena.load(at + record::word::PID) as u32;
-    let start = arena.load(at + record::word::START_TIME);
-    if let Some(code) = process::ending_code(pid, start) {
-        note_exit_code(arena, index, pid, code);
+    let process = identity(arena, index);
+    if let Some(code) = process.ending_code() {
+        note_exit_code(arena, index, process.pid, code);
     }
 }
 

@@ -16,7 +16,7 @@ pub(crate) use records::{
     become_asked_for, children_work_for, my_record, note_myself, parent_is_gone, parent_word,
     pool_word, processes_of_pool, show_up, unreserve_if_unused,
 };
-pub use records::{generation, pidfd, recover_if_gone, reserve, set_pid, sweep, unreserve};
+pub use records::{generation, identity, recover_if_gone, reserve, set_pid, sweep, unreserve};
 
 use crate::arena::Arena;
 use crate::error::{Error, Kind, Result};

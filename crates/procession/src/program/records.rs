@@ -3,14 +3,12 @@
 use crate::arena::Arena;
 use crate::error::{Error, Kind, Result};
 use crate::life;
-use crate::sys::process;
+use crate::sys::process::{self, Identity};
 use procession_shm::layout::header;
 use procession_shm::object;
 use procession_shm::process::{self as record, State, keep};
 use procession_shm::section::Section;
 use procession_shm::{Fate, Owner, World, recover};
-use rustix::fd::OwnedFd;
-use rustix::io::Errno;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The pool that processes work for which this one starts, as [`pool_word`] says it; 0 if none.
@@ -76,8 +74,7 @@ pub fn set_pid(arena: &Arena, index: u32, pid: u32) {
     let _section = Section::RecordReserve.enter();
     let at = arena.layout().process(index);
     if arena.load(at + record::word::PID) == 0 {
-        arena.store(at + record::word::START_TIME, process::start_time(pid));
-        arena.store(at + record::word::PID, pid as u64);
+        write_identity(arena, index, Identity::of(pid));
     }
     let seen = record::state(arena, index);
     if matches!(seen, State::Reserved(_)) {
@@ -135,10 +132,7 @@ fn enter(arena: &Arena, index: u32) {
     let _section = Section::RecordShowUp.enter();
     // Without its token the process would count as forked, and take another record.
     arena.token();
-    let at = arena.layout().process(index);
-    let pid = process::pid();
-    arena.store(at + record::word::START_TIME, process::start_time(pid));
-    arena.store(at + record::word::PID, pid as u64);
+    write_identity(arena, index, Identity::of(process::pid()));
     arena.record.store(index + 1, Ordering::Relaxed);
 }
 
@@ -206,12 +200,7 @@ pub fn recover_if_gone(arena: &Arena, index: u32) {
             parent_is_gone(arena, index)
                 || unsigned && taker != NOBODY && arena.fate(taker) != Fate::Alive
         }
-        State::Live(_) => {
-            let pid = arena.load(at + record::word::PID) as u32;
-            pid != 0
-                && !(kept && noted == keep::EMPTY)
-                && process::is_gone(pid, arena.load(at + record::word::START_TIME))
-        }
+        State::Live(_) => !(kept && noted == keep::EMPTY) && identity(arena, index).is_gone(),
     };
     if !gone {
         return;
@@ -249,12 +238,7 @@ pub(crate) fn parent_is_gone(arena: &Arena, index: u32) -> bool {
     else {
         return false;
     };
-    let at = arena.layout().process(parent);
-    parent_word(arena, parent) != word
-        || process::is_gone(
-            arena.load(at + record::word::PID) as u32,
-            arena.load(at + record::word::START_TIME),
-        )
+    parent_word(arena, parent) != word || identity(arena, parent).is_gone()
 }
 
 /// Looks at every record: takes back what processes that are gone had.
@@ -276,35 +260,39 @@ pub(crate) fn pool_word(pool: object::Handle) -> u64 {
     pool.generation << 34 | pool.id
 }
 
-/// The processes that run and work for a pool: process id and record of each.
-pub(crate) fn processes_of_pool(arena: &Arena, pool: object::Handle) -> Vec<(u32, u32)> {
+/// The processes that run and work for a pool, and the record of each.
+pub(crate) fn processes_of_pool(arena: &Arena, pool: object::Handle) -> Vec<(Identity, u32)> {
     let high = arena
         .load(header::PROCESSES_HIGH)
         .min(arena.layout().process_count) as u32;
     (0..high)
         .filter_map(|index| {
             let at = arena.layout().process(index);
-            let pid = arena.load(at + record::word::PID) as u32;
-            let works = matches!(record::state(arena, index), State::Live(_))
-                && arena.load(at + record::word::POOL) == pool_word(pool);
-            let start = arena.load(at + record::word::START_TIME);
-            (works && pid != 0 && !process::is_gone(pid, start)).then_some((pid, index))
+            let seen = record::state(arena, index);
+            let process = identity(arena, index);
+            let works = matches!(seen, State::Live(_))
+                && arena.load(at + record::word::POOL) == pool_word(pool)
+                // All of one use of the record.
+                && record::state(arena, index) == seen;
+            (works && process.pid != 0 && !process.is_gone()).then_some((process, index))
         })
         .collect()
 }
 
-/// A descriptor of the process that showed up under a record; `None` if it has ended and was waited for.
-pub fn pidfd(arena: &Arena, index: u32) -> rustix::io::Result<Option<OwnedFd>> {
+/// The process that showed up under a record, or that its starter noted; its pid is 0 as long as that is not known.
+pub fn identity(arena: &Arena, index: u32) -> Identity {
     let at = arena.layout().process(index);
-    let pid = arena.load(at + record::word::PID) as u32;
-    match process::pidfd(pid) {
-        // Since it was opened the pid is nobody else's: if it was before, the start time tells.
-        Ok(pidfd) if process::start_time(pid) == arena.load(at + record::word::START_TIME) => {
-            Ok(Some(pidfd))
-        }
-        Ok(_) | Err(Errno::SRCH) => Ok(None),
-        Err(error) => Err(error),
+    Identity {
+        // Whose pid is known, his birth was written before.
+        pid: arena.load(at + record::word::PID) as u32,
+        birth: arena.load(at + record::word::BIRTH),
     }
+}
+
+fn write_identity(arena: &Arena, index: u32, process: Identity) {
+    let at = arena.layout().process(index);
+    arena.store(at + record::word::BIRTH, process.birth);
+    arena.store(at + record::word::PID, process.pid as u64);
 }
 
 /// How often a record was taken: with the index it names one process.

@@ -1,7 +1,6 @@
 //! How processes end: waiting for them, and what the kernel tells of those that are gone.
 
-use super::last_error;
-use super::stat::stat;
+use super::{Identity, last_error};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use rustix::io::{self, Errno};
@@ -57,24 +56,12 @@ pub fn exit_code(status: i32) -> i32 {
     }
 }
 
-/// The exit code, or minus the signal, of a process that is ending or waits to be reaped.
-pub fn ending_code(pid: u32, start: u64) -> Option<i32> {
-    use std::os::unix::fs::MetadataExt;
-    let path = format!("/proc/{pid}");
-    let stat = stat(&path)?;
-    let meant = start == 0 || stat.start == start;
-    // Who may not look into the process reads 0.
-    let me = rustix::process::geteuid().as_raw();
-    let mine = || std::fs::metadata(&path).is_ok_and(|of| of.uid() == me);
-    let told = stat.status != 0 || me == 0 || mine();
-    (meant && stat.ending && told).then(|| exit_code(stat.status))
-}
-
 /// The exit code of a process that has ended and that somebody else waits for, or has waited for, as far
 /// as the kernel tells it: after the wait from Linux 6.15 on, before it always.
 pub fn exit_of(pidfd: BorrowedFd<'_>, pid: u32) -> Option<i32> {
     // Looked at after the pid was asked: if it is its own still, what was told is of this process.
-    let told = || ending_code(pid, 0).filter(|_| has_its_pid(pidfd));
+    let who = Identity { pid, birth: 0 };
+    let told = || who.ending_code().filter(|_| has_its_pid(pidfd));
     // Once more at the end: it may have been waited for just now.
     exit_after_wait(pidfd)
         .or_else(told)

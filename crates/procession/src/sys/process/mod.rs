@@ -1,16 +1,16 @@
-//! Processes as the kernel knows them: pidfds, start times, exit status, the end with the root.
+//! Processes as the kernel knows them: pidfds, identities, exit status, the end with the root.
 
-mod birth;
 mod exit;
+mod identity;
 mod launch;
 mod root;
 mod standing;
 mod stat;
 
-pub use birth::{is_gone, start_time};
 pub use exit::{
-    discard, ended, ended_child, ending_code, exit_code, exit_of, peek, reap, take_away, wait_ended,
+    discard, ended, ended_child, exit_code, exit_of, peek, reap, take_away, wait_ended,
 };
+pub use identity::Identity;
 pub use launch::run_detached;
 pub use root::{die_with_root, root_pipe};
 pub use standing::{has_real_ids, standing, umask};
