@@ -8,9 +8,9 @@ use crate::errors::to_python;
 use crate::event::Event;
 use procession as runtime;
 use procession::arena::Arena;
+use procession::carrier;
 use procession::object::{Name, Object};
 use procession::shm::object::Kind;
-use procession::carrier;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
@@ -56,10 +56,12 @@ impl Reference {
             return Ok(None);
         };
         let (high, low, _, _, id, generation) = name;
-        Ok(found(py, (high, low, id, generation, 0, 0))?.map(|bell| Self {
-            wanted: Some(wanted),
-            bell,
-        }))
+        Ok(
+            found(py, (high, low, id, generation, 0, 0))?.map(|bell| Self {
+                wanted: Some(wanted),
+                bell,
+            }),
+        )
     }
 
     /// Whether a process or a message has a reference of this name.

@@ -12,6 +12,7 @@
 use crate::arena::{Arena, word};
 use crate::error::{Error, Result};
 use crate::process::{command_line, received};
+use crate::program;
 use crate::sys::{named_file, process as sys};
 use procession_shm::World;
 use procession_shm::layout::header;
@@ -31,7 +32,7 @@ pub(crate) const MARK: &str = "--procession-janitor";
 /// What to run as the janitor: a program and its arguments, given the numbers that [`serve`] wants.
 pub type CommandLine<'a> = dyn Fn([u64; 3]) -> (CString, Vec<CString>) + 'a;
 
-/// Bits of a janitor's name that are its pid; above is when it started.
+/// Bits of a janitor's name that are its pid; above is what fits of its birth.
 const PID_BITS: u32 = 22;
 /// Processes that are killed with the root are waited for at most so long: one of them may have become another program.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -60,12 +61,12 @@ pub(crate) fn this_program(numbers: [u64; 3]) -> (CString, Vec<CString>) {
 }
 
 fn name_of(pid: u32) -> u64 {
-    sys::start_time(pid) << PID_BITS | pid as u64
+    sys::Identity::of(pid).birth << PID_BITS | pid as u64
 }
 
 fn lives(name: u64) -> bool {
     let pid = (name & ((1 << PID_BITS) - 1)) as u32;
-    pid != 0 && name_of(pid) == name && !sys::is_gone(pid, sys::start_time(pid))
+    pid != 0 && name_of(pid) == name && !sys::Identity::of(pid).is_gone()
 }
 
 /// Serves as the janitor until the program is over. The numbers: the arena's file, the read end of the root's pipe, and
@@ -166,14 +167,11 @@ fn wait_for_processes(arena: &Arena) {
         .load(header::PROCESSES_HIGH)
         .min(arena.layout().process_count) as u32;
     for index in 0..high {
-        let at = arena.layout().process(index);
-        let pid = arena.load(at + record::word::PID) as u32;
-        let start = arena.load(at + record::word::START_TIME);
+        let process = program::identity(arena, index);
         let live = matches!(record::state(arena, index), State::Live(_));
         if live
-            && pid != 0
-            && let Ok(pidfd) = sys::pidfd(pid)
-            && !sys::is_gone(pid, start)
+            && process.pid != 0
+            && let Ok(Some(pidfd)) = process.open()
         {
             let left = until.saturating_duration_since(Instant::now());
             let _ = sys::wait_ended(pidfd.as_fd(), Timespec::try_from(left).ok());
