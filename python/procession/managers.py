@@ -26,6 +26,7 @@ from multiprocessing.managers import (  # type: ignore[attr-defined]
     Value,
     all_methods,
     convert_to_error,
+    dispatch,
     public_methods,
 )
 from typing import Any, Callable, Optional
@@ -33,7 +34,7 @@ from typing import Any, Callable, Optional
 from . import manager_calls as _calls
 from . import pool as _pool
 from .connection import Pipe, wait
-from .manager_message import arrival, dispatch
+from .manager_message import arrival
 from .manager_proxies import (
     AcquirerProxy,
     ArrayProxy,
@@ -50,7 +51,7 @@ from .manager_proxies import (
 )
 from .manager_proxy import AutoProxy, BaseProxy, MakeProxyType, RebuildProxy
 from .manager_server import Server, run_server
-from .manager_session import ask_once, listener_client, remember_key, session
+from .manager_session import ask_once, is_answering, listener_client, remember_key, session
 
 __all__ = [
     "BaseManager",
@@ -206,7 +207,9 @@ class BaseManager(standard.BaseManager):
         if process.is_alive():
             util.info("sending shutdown message to manager")
             try:
-                ask_once(client, address, authkey, "shutdown")
+                # One that is stopped would not answer.
+                if is_answering(address, shutdown_timeout):
+                    ask_once(client, address, authkey, "shutdown")
             except Exception as error:
                 util.debug("the manager does not answer: %s", error)
             process.join(timeout=shutdown_timeout)
