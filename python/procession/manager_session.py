@@ -81,6 +81,12 @@ def ask_once(
         return dispatch(connection, None, name, args, kwds)
 
 
+def is_answering(address: Address, timeout: float) -> bool:
+    """Whether a server says something to one who connects, within `timeout` seconds."""
+    with _connection.SocketClient(address) as connection:
+        return connection.poll(timeout)
+
+
 def _name() -> str:
     name: str = process.current_process().name
     thread = threading.current_thread().name

@@ -12,7 +12,7 @@ had is given up when it ends in whatever way; a call in which it waited takes no
 manager that was started ends with the program.
 """
 
-import queue
+import contextlib
 from collections.abc import Iterable
 from multiprocessing import managers as standard
 from multiprocessing import process, util
@@ -26,6 +26,7 @@ from multiprocessing.managers import (  # type: ignore[attr-defined]
     Value,
     all_methods,
     convert_to_error,
+    dispatch,
     public_methods,
 )
 from typing import Any, Callable, Optional
@@ -33,7 +34,7 @@ from typing import Any, Callable, Optional
 from . import manager_calls as _calls
 from . import pool as _pool
 from .connection import Pipe, wait
-from .manager_message import arrival, dispatch
+from .manager_message import arrival
 from .manager_proxies import (
     AcquirerProxy,
     ArrayProxy,
@@ -50,7 +51,7 @@ from .manager_proxies import (
 )
 from .manager_proxy import AutoProxy, BaseProxy, MakeProxyType, RebuildProxy
 from .manager_server import Server, run_server
-from .manager_session import ask_once, listener_client, remember_key, session
+from .manager_session import ask_once, is_answering, listener_client, remember_key, session
 
 __all__ = [
     "BaseManager",
@@ -206,7 +207,9 @@ class BaseManager(standard.BaseManager):
         if process.is_alive():
             util.info("sending shutdown message to manager")
             try:
-                ask_once(client, address, authkey, "shutdown")
+                # One that is stopped would not answer.
+                if is_answering(address, shutdown_timeout):
+                    ask_once(client, address, authkey, "shutdown")
             except Exception as error:
                 util.debug("the manager does not answer: %s", error)
             process.join(timeout=shutdown_timeout)
@@ -354,3 +357,72 @@ SyncManager.register("Namespace", Namespace, NamespaceProxy)
 # Types of what methods of others return.
 SyncManager.register("Iterator", proxytype=IteratorProxy, create_method=False)
 SyncManager.register("AsyncResult", create_method=False)
+
+
+class SharedMemoryServer(Server):
+    """The server of a SharedMemoryManager: it knows what memory was made, and unlinks it at its end."""
+
+    public = [*Server.public, "track_segment", "release_segment", "list_segments"]
+
+    def __init__(self, *args: Any, **kwds: Any) -> None:
+        super().__init__(*args, **kwds)
+        self._segments: dict[str, None] = {}
+
+    def track_segment(self, c: Any, segment_name: str) -> None:
+        """Notes memory of this name, which ends with the server."""
+        self._segments[segment_name] = None
+
+    def release_segment(self, c: Any, segment_name: str) -> None:
+        """Unlinks the memory of this name."""
+        del self._segments[segment_name]
+        _unlink(segment_name)
+
+    def list_segments(self, c: Any) -> list[str]:
+        """The names of all memory that it knows."""
+        return list(self._segments)
+
+    def shutdown(self, c: Any) -> None:
+        """Unlinks all memory, and ends the server."""
+        while self._segments:
+            _unlink(self._segments.popitem()[0])
+        super().shutdown(c)
+
+
+def _unlink(name: str) -> None:
+    from .shared_memory import SharedMemory
+
+    # Somebody may have unlinked it.
+    with contextlib.suppress(FileNotFoundError):
+        memory = SharedMemory(name)
+        memory.close()
+        memory.unlink()
+
+
+class SharedMemoryManager(BaseManager, standard.SharedMemoryManager):
+    """A manager of shared memory: what was made by it is unlinked when it shuts down, or with the program."""
+
+    _registry: dict[str, Any] = {}
+    _Server = SharedMemoryServer
+
+    def SharedMemory(self, size: int) -> Any:
+        """New shared memory of `size` bytes."""
+        from .shared_memory import SharedMemory
+
+        return self._tracked(lambda: SharedMemory(None, create=True, size=size), lambda made: made)
+
+    def ShareableList(self, sequence: Iterable[Any]) -> Any:
+        """A new list in shared memory, with the elements of `sequence`."""
+        from .shared_memory import ShareableList
+
+        return self._tracked(lambda: ShareableList(sequence), lambda made: made.shm)
+
+    def _tracked(self, make: Callable[[], Any], memory_of: Callable[[Any], Any]) -> Any:
+        assert self._state.value == State.STARTED, "server not yet started"
+        made = make()
+        memory = memory_of(made)
+        try:
+            self._ask("track_segment", memory.name)
+        except BaseException:
+            memory.unlink()
+            raise
+        return made
