@@ -1,9 +1,9 @@
 """SimpleQueue, and the ends of queues that others poll."""
 
+import os
 import signal
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-import os
 from multiprocessing import connection as standard
 
 import pytest
