@@ -16,6 +16,7 @@ Processes:
     cpu_count - the number of processors of the machine.
     get_affinity - the processors that a process may run on.
     set_affinity - says on which processors a process may run.
+    install - makes `import multiprocessing` give this package.
     freeze_support - lets a program start processes that was made one executable file.
 
 Start methods:
@@ -25,13 +26,15 @@ Start methods:
     get_start_method - the start method of processes whose context has none of its own.
     set_start_method - chooses it, once.
     set_executable - the interpreter that is run for a new process.
-    set_forkserver_preload - the modules that all processes of forkserver have imported from the start.
+    set_forkserver_preload - the modules that processes of forkserver find imported.
 
 What passes between processes:
     Queue - first in, first out, many producers, many consumers.
     JoinableQueue - a queue that knows how much of the work that was put into it is not done.
     SimpleQueue - a queue with the fewest words.
     Pipe - two connected ends.
+    allow_connection_pickling - does nothing: connections can be pickled.
+    reducer - the module where a pickler's reducers are registered.
     Connection - an end of a pipe, or of a connection to a Listener.
 
 What keeps them in step:
@@ -77,8 +80,8 @@ if not sys.platform.startswith("linux"):
         f"Linux's; this is {sys.platform}. Use multiprocessing here."
     )
 
-from multiprocessing.context import AuthenticationError, BufferTooShort, ProcessError, TimeoutError
 from multiprocessing import reduction as reducer
+from multiprocessing.context import AuthenticationError, BufferTooShort, ProcessError, TimeoutError
 from multiprocessing.process import active_children, current_process, parent_process
 
 from ._procession import (
