@@ -35,6 +35,8 @@ pub enum Local {
     Record(Record),
     /// A block of its own.
     Block(Off),
+    /// It slept.
+    Slept,
     /// It is amid something that only its death ends.
     Busy,
 }

@@ -110,7 +110,7 @@ pub fn main() {
         failed = true;
     }
     if let Ok(path) = std::env::var(TABLE) {
-        let text = format!("{table}\nIn {seconds} s.\n");
+        let text = format!("{table}\nIt took {seconds} s.\n");
         std::fs::write(path, text).expect("the table's file can be written");
     }
     std::process::exit(if failed { 101 } else { 0 });
