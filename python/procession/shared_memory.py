@@ -22,7 +22,7 @@ from . import _procession
 __all__ = ["ShareableList", "SharedMemory"]
 
 _T = TypeVar("_T")
-_NAME = "psm_{}"
+_SHM_NAME_PREFIX = "/psm_"
 # With the longest name of other systems, so that a program that runs here runs there.
 _NAME_BYTES = 4
 
@@ -51,7 +51,7 @@ def _janitor() -> Optional[tuple[bytes, list[bytes]]]:
 
 def _make_filename() -> str:
     """A name that nobody has, as a rule."""
-    return "/" + _NAME.format(secrets.token_hex(_NAME_BYTES))
+    return _SHM_NAME_PREFIX + secrets.token_hex(_NAME_BYTES)
 
 
 class SharedMemory:
@@ -274,7 +274,8 @@ class ShareableList(Generic[_T]):
         for value in values:
             room = _UNIT
             if isinstance(value, (str, bytes)):
-                room *= len(_encoded(value)) // _UNIT + 1
+                # As multiprocessing has it, which counts the characters of a text; and enough.
+                room *= max(len(value) // _UNIT + 1, -(-len(_encoded(value)) // _UNIT))
             elif type(value) not in _FORMATS:
                 raise _wrong(value)
             self._allocated_offsets.append(self._allocated_offsets[-1] + room)
