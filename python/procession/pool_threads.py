@@ -266,7 +266,8 @@ class IMapIterator(standard.IMapIterator):  # type: ignore[type-arg]
             for item in itertools.islice(self._input, self._chunk):
                 chunk.append(item)
         except BaseException as raised:
-            error = raised
+            # A chunk that is not complete is not done, as in a Pool.
+            chunk, error = [], raised
         with self._changed:
             key, self._reading = self._read, False
             if chunk:

@@ -23,6 +23,7 @@ __all__ = ["ShareableList", "SharedMemory"]
 
 _T = TypeVar("_T")
 _SHM_NAME_PREFIX = "/psm_"
+_USE_POSIX = True
 # With the longest name of other systems, so that a program that runs here runs there.
 _NAME_BYTES = 4
 
