@@ -38,7 +38,7 @@ def public_callables():
     """Names with dots, of functions, classes and their methods, of what is ours."""
     for name in procession.__all__:
         thing = getattr(procession, name)
-        if not (thing.__module__ or "").startswith("procession"):
+        if not (getattr(thing, "__module__", None) or "").startswith("procession"):
             continue
         yield name, thing
         if inspect.isclass(thing):
