@@ -16,7 +16,6 @@ Processes:
     cpu_count - the number of processors of the machine.
     get_affinity - the processors that a process may run on.
     set_affinity - says on which processors a process may run.
-    install - makes `import multiprocessing` give this package.
     freeze_support - lets a program start processes that was made one executable file.
 
 Start methods:
@@ -33,8 +32,6 @@ What passes between processes:
     JoinableQueue - a queue that knows how much of the work that was put into it is not done.
     SimpleQueue - a queue with the fewest words.
     Pipe - two connected ends.
-    allow_connection_pickling - does nothing: connections can be pickled.
-    reducer - the module where a pickler's reducers are registered.
     Connection - an end of a pipe, or of a connection to a Listener.
 
 What keeps them in step:
@@ -69,6 +66,11 @@ Errors:
 Logging:
     get_logger - the logger that the runtime's own messages go to.
     log_to_stderr - the same logger, made to write to the standard error stream.
+
+In the place of multiprocessing:
+    install - puts procession there, for what is imported from then on, here and in children.
+    reducer - the module whose functions say how objects are pickled.
+    allow_connection_pickling - does nothing: connections can be pickled.
 """
 
 import sys
@@ -80,7 +82,6 @@ if not sys.platform.startswith("linux"):
         f"Linux's; this is {sys.platform}. Use multiprocessing here."
     )
 
-from multiprocessing import reduction as reducer
 from multiprocessing.context import AuthenticationError, BufferTooShort, ProcessError, TimeoutError
 from multiprocessing.process import active_children, current_process, parent_process
 
@@ -97,6 +98,7 @@ from ._procession import (
     Semaphore,
     SimpleQueue,
 )
+from . import reduction, util  # noqa: F401  (multiprocessing has it among its names)
 from .affinity import get_affinity, set_affinity
 from .connection import Connection, Pipe
 from .context import (
@@ -170,6 +172,8 @@ __all__ = [
     "set_forkserver_preload",
     "set_start_method",
 ]
+
+reducer = reduction
 
 # Levels of the logger, beside those of logging.
 SUBDEBUG = 5

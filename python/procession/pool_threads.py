@@ -266,7 +266,8 @@ class IMapIterator(standard.IMapIterator):  # type: ignore[type-arg]
             for item in itertools.islice(self._input, self._chunk):
                 chunk.append(item)
         except BaseException as raised:
-            error = raised
+            # A chunk that is not complete is not done, as in a Pool.
+            chunk, error = [], raised
         with self._changed:
             key, self._reading = self._read, False
             if chunk:
@@ -404,9 +405,7 @@ class ThreadPool(standard.ThreadPool):
 
     def __del__(self, _warn: Any = warnings.warn, RUN: str = RUN) -> None:
         if self._state == RUN:
-            _warn(
-                f"unclosed running multiprocessing pool {self!r}", ResourceWarning, source=self
-            )
+            _warn(f"unclosed running multiprocessing pool {self!r}", ResourceWarning, source=self)
 
     def __repr__(self) -> str:
         kind = type(self)
