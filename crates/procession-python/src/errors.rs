@@ -33,7 +33,7 @@ pub fn to_python(py: Python<'_>, error: &Error) -> PyErr {
         Kind::InvalidInput | Kind::Serialization | Kind::Gone | Kind::NotOpen => {
             PyValueError::new_err(text)
         }
-        Kind::System => match error.os_code() {
+        Kind::System => match error.os_error() {
             // With the number Python finds the subclass.
             Some(code) => PyOSError::new_err((code, text)),
             None => PyOSError::new_err(text),

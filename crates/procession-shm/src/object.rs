@@ -56,10 +56,14 @@ pub enum Kind {
     Job = 10,
     /// [`crate::pool::Pool`].
     Pool = 11,
+    /// [`crate::memory`].
+    Memory = 12,
+    /// [`crate::name`].
+    Name = 13,
 }
 
 impl Kind {
-    const ALL: [Kind; 11] = [
+    const ALL: [Kind; 13] = [
         Kind::Lock,
         Kind::ReentrantLock,
         Kind::Semaphore,
@@ -71,6 +75,8 @@ impl Kind {
         Kind::Mutex,
         Kind::Job,
         Kind::Pool,
+        Kind::Memory,
+        Kind::Name,
     ];
 }
 
@@ -260,15 +266,19 @@ pub fn pin<W: World>(world: &W, handle: Handle) {
     move_state(world, at(handle), PINNED);
 }
 
-/// Takes back what [`pin`] did, for an object that was named there once and has arrived; the caller has a lease.
+/// Ends a pin, and frees the object if nothing else keeps it.
 pub fn unpin<W: World>(world: &W, handle: Handle) {
     let _section = Section::ObjectSend.enter();
-    let entry = at(handle);
-    let mut seen = world.load(entry + STATE);
-    while seen & PINNED != 0 {
-        match world.cas(entry + STATE, seen, (seen & !PINNED).wrapping_add(MOVE)) {
-            Ok(()) => return,
-            Err(now) => seen = now,
+    let state = at(handle) + STATE;
+    loop {
+        // Read first: an entry that is used anew after this has moved.
+        let seen = world.load(state);
+        if kind_of(world, handle).is_err() {
+            return;
+        }
+        let now = (seen & !PINNED).wrapping_add(MOVE);
+        if world.cas(state, seen, now).is_ok() {
+            return free_if_unused(world, handle);
         }
     }
 }
@@ -478,7 +488,10 @@ pub(crate) fn destroy<W: World>(world: &W, entry: Off) {
                 free(block);
             }
         }
-        kind if kind == Kind::Buffer as u64 || kind == Kind::Mutex as u64 => {
+        kind if [Kind::Buffer, Kind::Mutex, Kind::Memory, Kind::Name]
+            .map(|kind| kind as u64)
+            .contains(&kind) =>
+        {
             free(world.load(body + BODY_BLOCK));
         }
         _ => {}

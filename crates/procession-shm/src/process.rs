@@ -11,8 +11,8 @@ pub mod word {
     pub const GENERATION: u64 = 8;
     /// Process id, 0 while unknown.
     pub const PID: u64 = 16;
-    /// When the kernel started it, in its own unit: tells it from a later process with its pid.
-    pub const START_TIME: u64 = 24;
+    /// What tells it from all that had its pid before or get it later, as the runtime knows it; 0 while unknown.
+    pub const BIRTH: u64 = 24;
     /// The starter's record: its index plus one, and above 32 bits the low half of its generation.
     pub const PARENT: u64 = 32;
     /// Exit code as [`exit_word`](super::exit_word) makes it.
@@ -116,7 +116,7 @@ pub fn reserve<W: World>(world: &W, reserver: Owner) -> Option<u32> {
         if state(world, index) == State::Vacant && change(world, index, State::Vacant, preparing) {
             let record = at(world, index);
             world.add(record + word::GENERATION, 1);
-            for word in [word::PID, word::START_TIME, word::PARENT, word::EXIT] {
+            for word in [word::PID, word::BIRTH, word::PARENT, word::EXIT] {
                 world.store(record + word, 0);
             }
             let mut seen = world.load(high);

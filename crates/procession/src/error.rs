@@ -60,8 +60,8 @@ pub struct Error {
     message: String,
     /// Process id of the one whose death is the cause, 0 if none is.
     pid: u32,
-    /// The system's number for the cause, 0 if there is none.
-    code: i32,
+    /// The system's number of the error, 0 if it has none.
+    number: i32,
 }
 
 impl Error {
@@ -71,7 +71,7 @@ impl Error {
             kind,
             message: message.into(),
             pid: 0,
-            code: 0,
+            number: 0,
         }
     }
 
@@ -81,7 +81,7 @@ impl Error {
             kind,
             message: message.into(),
             pid,
-            code: 0,
+            number: 0,
         }
     }
 
@@ -95,16 +95,18 @@ impl Error {
         (self.pid != 0).then_some(self.pid)
     }
 
-    /// The system's number for what it refused, as in `errno`, if that is the cause.
-    pub fn os_code(&self) -> Option<i32> {
-        (self.code != 0).then_some(self.code)
+    /// The system's number of the error, as in `errno`, if the system refused and said why.
+    pub fn os_error(&self) -> Option<i32> {
+        (self.number != 0).then_some(self.number)
     }
 
     pub(crate) fn system(doing: &str, error: rustix::io::Errno) -> Self {
-        let text = format!("{doing}: {}", std::io::Error::from(error));
         Self {
-            code: error.raw_os_error(),
-            ..Self::new(Kind::System, text)
+            number: error.raw_os_error(),
+            ..Self::new(
+                Kind::System,
+                format!("{doing}: {}", std::io::Error::from(error)),
+            )
         }
     }
 }

@@ -51,11 +51,12 @@ impl Keeper {
         // One that is stopped before it has said so itself ends with the pool too.
         program::children_work_for(pool.object().handle());
         let workers = pool
-            .workers()
+            .running()
             .into_iter()
-            .filter_map(|(pid, record)| {
-                let pidfd = sys::pidfd(pid).ok()?;
-                let record = Some(record);
+            .filter_map(|(process, record)| {
+                // Who has ended meanwhile is not kept; his pid may be another's by now.
+                let pidfd = process.open().ok()??;
+                let (pid, record) = (process.pid, Some(record));
                 Some(Kept { pidfd, pid, record })
             })
             .collect();

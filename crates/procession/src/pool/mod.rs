@@ -31,7 +31,7 @@ use crate::error::{Error, Kind, Result};
 use crate::object::{Object, deserialize};
 use crate::program;
 use crate::queue::Draft;
-use crate::sys::process as sys;
+use crate::sys::process::Identity;
 use crate::time;
 use procession_shm::job::{Lent, is_running};
 use procession_shm::pool as shm;
@@ -144,6 +144,13 @@ impl RawPool {
 
     /// The workers that run: process id and record of each.
     pub fn workers(&self) -> Vec<(u32, u32)> {
+        let running = self.running().into_iter();
+        running
+            .map(|(process, record)| (process.pid, record))
+            .collect()
+    }
+
+    fn running(&self) -> Vec<(Identity, u32)> {
         program::processes_of_pool(self.arena(), self.object.handle())
     }
 
@@ -155,7 +162,7 @@ impl RawPool {
         let hard = time::deadline(Some(grace * 2));
         let mut told = Vec::new();
         loop {
-            let workers = self.workers();
+            let workers = self.running();
             if workers.is_empty() {
                 return Ok(());
             }
@@ -165,29 +172,22 @@ impl RawPool {
                 return Ok(());
             }
             let mut pidfds = Vec::new();
-            for (pid, record) in workers {
-                let Some(pidfd) = self.open(pid, record) else {
+            for (process, record) in workers {
+                let Ok(Some(pidfd)) = process.open() else {
                     continue;
                 };
                 let signal = if kill { Signal::KILL } else { Signal::TERM };
-                if kill || !told.contains(&pid) && self.runs_task(record) {
+                if kill || !told.contains(&process) && self.runs_task(record) {
                     let _ = rustix::process::pidfd_send_signal(&pidfd, signal);
-                    told.push(pid);
+                    told.push(process);
                 }
                 pidfds.push(pidfd);
             }
             wait_any(&pidfds, Duration::from_millis(10))?;
-            for (_, record) in self.workers() {
+            for (_, record) in self.running() {
                 program::recover_if_gone(self.arena(), record);
             }
         }
-    }
-
-    fn open(&self, pid: u32, record: u32) -> Option<OwnedFd> {
-        let pidfd = sys::pidfd(pid).ok()?;
-        // Opened, then looked at: it is still the one that was meant.
-        let still = self.workers().contains(&(pid, record));
-        still.then_some(pidfd)
     }
 
     fn runs_task(&self, process: u32) -> bool {

@@ -6,9 +6,10 @@ use crate::arena::Arena;
 use crate::carrier;
 use crate::cpu;
 use crate::error::{Error, Kind, Result};
+use crate::janitor;
 use crate::parcel;
 use crate::program;
-use crate::sys::process as sys;
+use crate::sys::process::{self as sys, Identity};
 use crate::template;
 use procession_shm::object::Handle;
 use rustix::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
@@ -32,13 +33,13 @@ pub struct Parent {
     pub pid: u32,
     /// Its name.
     pub name: String,
-    start_time: u64,
+    process: Identity,
 }
 
 impl Parent {
     /// Whether it runs still.
     pub fn is_alive(&self) -> bool {
-        !sys::is_gone(self.pid, self.start_time)
+        !self.process.is_gone()
     }
 }
 
@@ -101,6 +102,7 @@ pub fn init() {
     let code = match mark.as_deref().and_then(OsStr::to_str) {
         Some(MARK) => run(&numbers()),
         Some(forkserver::MARK) => forkserver::serve(&numbers()),
+        Some(janitor::MARK) => janitor::serve(&numbers()),
         _ => return,
     };
     std::process::exit(code.unwrap_or_else(|| {
@@ -114,7 +116,7 @@ pub fn init() {
 }
 
 /// A descriptor that the starter handed to this process for this use only.
-pub(super) fn received(number: u64) -> OwnedFd {
+pub(crate) fn received(number: u64) -> OwnedFd {
     // SAFETY: it was opened for this process, which knows it by this number alone.
     let fd = unsafe { OwnedFd::from_raw_fd(number as RawFd) };
     let _ = rustix::io::fcntl_setfd(fd.as_fd(), rustix::io::FdFlags::CLOEXEC);
@@ -153,11 +155,11 @@ pub(super) fn perform(mail: &Mail, request: Result<Request>) -> i32 {
             return 1;
         }
     };
-    let (pid, name) = request.parent;
+    let (process, name) = request.parent;
     let parent = Parent {
-        pid,
+        pid: process.pid,
         name,
-        start_time: sys::start_time(pid),
+        process,
     };
     let _ = CURRENT.set((request.name, Some(parent)));
     let function = token::function(request.token);
@@ -194,7 +196,7 @@ fn catch(call: impl FnOnce() -> Result<Vec<u8>>) -> Answer {
 }
 
 /// The command line by which this program runs again: its name, a mark, and numbers.
-pub(super) fn command_line(mark: &str, numbers: &[u64]) -> Vec<CString> {
+pub(crate) fn command_line(mark: &str, numbers: &[u64]) -> Vec<CString> {
     let program = std::env::args_os().next().unwrap_or_default().into_vec();
     let numbers = numbers.iter().map(u64::to_string);
     let words = std::iter::once(mark.to_string()).chain(numbers);

@@ -4,6 +4,7 @@
 use super::Surroundings;
 use crate::error::{Error, Kind, Result};
 use crate::sys::memory;
+use crate::sys::process::Identity;
 use rustix::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use rustix::fs::{MemfdFlags, memfd_create};
 use serde::{Deserialize, Serialize};
@@ -18,7 +19,7 @@ pub(super) struct Request {
     pub token: i64,
     pub arguments: Vec<u8>,
     pub handles: Vec<(u64, u64)>,
-    pub parent: (u32, String),
+    pub parent: (Identity, String),
     /// What a process from the template does not inherit.
     pub surroundings: Option<Surroundings>,
     /// On which the program asks for processes from the template, if it has.

@@ -102,7 +102,10 @@ fn start<A: Serialize, R>(
                 .iter()
                 .map(|handle| (handle.id, handle.generation))
                 .collect(),
-            parent: (sys::pid(), child::current_process().name),
+            parent: (
+                program::identity(arena, arena.my_process()),
+                child::current_process().name,
+            ),
             surroundings,
             ends: template::ends(),
         })
@@ -358,13 +361,13 @@ pub fn active_children() -> Vec<Child> {
     let mut children = Vec::new();
     for index in 0..high {
         let at = arena.layout().process(index);
-        let pid = arena.load(at + word::PID) as u32;
+        let process = program::identity(arena, index);
         let mine = state(arena, index) != State::Vacant
             && arena.load(at + word::PARENT) == me
             && !template::is_template(arena, index);
-        if mine && pid != 0 && !sys::is_gone(pid, arena.load(at + word::START_TIME)) {
+        if mine && process.pid != 0 && !process.is_gone() {
             children.push(Child {
-                pid,
+                pid: process.pid,
                 name: read_name(arena, index),
             });
         }

@@ -40,7 +40,8 @@ fn ptr_of(at: &AtomicU32) -> *mut core::ffi::c_void {
 }
 
 /// Sleeps while each word has its value, until `until` (CLOCK_MONOTONIC) at most. Where the
-/// kernel, or a container's filter, has no futex_waitv, only the first word wakes.
+/// kernel, or a container's filter, has no futex_waitv, only the first word wakes; where
+/// futex_waitv fails otherwise, only the first word wakes this time.
 pub fn wait(words: &[Word], first: &AtomicU32, until: Timespec) -> Woken {
     if HAS_WAITV.load(Ordering::Relaxed) != 2 {
         match futex::waitv(words, WaitvFlags::empty(), Some(&until), ClockId::Monotonic) {
@@ -48,8 +49,12 @@ pub fn wait(words: &[Word], first: &AtomicU32, until: Timespec) -> Woken {
             Err(Errno::AGAIN) => return Woken::Word(None),
             Err(Errno::TIMEDOUT) => return Woken::TimedOut,
             Err(Errno::INTR) => return Woken::Interrupted,
-            // ENOSYS before Linux 5.16; EPERM from the filter of some containers.
-            Err(_) => HAS_WAITV.store(2, Ordering::Relaxed),
+            // Before Linux 5.16; and what filters of system calls answer, as some containers have them.
+            Err(Errno::NOSYS | Errno::PERM | Errno::ACCESS) => {
+                HAS_WAITV.store(2, Ordering::Relaxed);
+            }
+            // This time only, as when the kernel is short of memory.
+            Err(_) => {}
         }
     }
     let expected = words[0].val as u32;

@@ -24,7 +24,7 @@ pub use spares::{Taken, Template};
 use crate::arena::{self, Arena};
 use crate::error::{Error, Kind, Result};
 use crate::program;
-use crate::sys::{message, process as sys};
+use crate::sys::message;
 use procession_shm::World;
 use procession_shm::process::{self as record, State};
 use rustix::fd::{AsRawFd, IntoRawFd, OwnedFd, RawFd};
@@ -198,10 +198,9 @@ fn is_alive(arena: &Arena, name: u64) -> bool {
     if index as u64 >= arena.layout().process_count || name_of(arena, index) != name {
         return false;
     }
-    let at = arena.layout().process(index);
-    let pid = arena.load(at + record::word::PID) as u32;
+    let process = program::identity(arena, index);
     match record::state(arena, index) {
-        State::Live(_) if pid != 0 => !sys::is_gone(pid, arena.load(at + record::word::START_TIME)),
+        State::Live(_) if process.pid != 0 => !process.is_gone(),
         State::Live(_) | State::Reserved(_) => !program::parent_is_gone(arena, index),
         _ => false,
     }

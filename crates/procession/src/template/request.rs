@@ -66,7 +66,7 @@ pub enum Started {
 pub fn open_started(arena: &Arena, record: u32) -> Result<Started> {
     let generation = program::generation(arena, record);
     let failed = |e| Error::system("opening a process", e);
-    if let Some(pidfd) = program::pidfd(arena, record).map_err(failed)? {
+    if let Some(pidfd) = program::identity(arena, record).open().map_err(failed)? {
         return Ok(Started::Runs(pidfd));
     }
     let code = program::exit_code(arena, record, generation);

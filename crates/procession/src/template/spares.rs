@@ -230,7 +230,7 @@ fn note_end(arena: &Arena, pid: u32, code: i32) {
         );
         let its = shown_up
             && arena.load(at + word::PID) == pid as u64
-            && arena.load(at + word::START_TIME) == sys::start_time(pid);
+            && program::identity(arena, index).is_there();
         if its {
             let _ = arena.cas(at + word::EXIT, 0, record::exit_word(code));
             program::recover_if_gone(arena, index);

@@ -12,6 +12,7 @@ mod double;
 mod items;
 #[path = "../deaths/killing.rs"]
 mod killing;
+mod once;
 mod plan;
 mod player;
 mod prizes;
@@ -43,6 +44,9 @@ fn main() {
     if std::env::var_os(double::ROLE).is_some() {
         return double::play();
     }
+    if std::env::var_os(once::ROLE).is_some() {
+        return once::play();
+    }
     if let Ok(role) = std::env::var(recovery::ROLE) {
         let times = recovery::play(&role);
         println!("{}", serde_json::to_string(&times).expect("plain numbers"));
@@ -52,6 +56,7 @@ fn main() {
     let trials = [
         window::trials(),
         double::trials(),
+        once::trials(),
         reuse::trials(),
         recovery::trials(),
     ];

@@ -3,7 +3,7 @@
 use libtest_mimic::Trial;
 use procession::pool::{Found, Outcome as Done, RawPool, Round, Worker};
 use procession::queue::Draft;
-use procession::sys::process as sys;
+use procession::sys::process::{self as sys, Identity};
 use procession::{
     Event, Kind, Lock, Pool, Process, StartMethod, active_children, set_start_method,
 };
@@ -14,12 +14,14 @@ use std::time::Duration;
 use crate::child::Child;
 use crate::killing::Killing;
 use crate::stage::{Form, get, make_queue, promised, put};
-use crate::stranger::{Stranger, replace, until_the_clock_moves};
+use crate::stranger::{Stranger, replace, until_told_apart};
 use crate::support::shared::{Words, arena, is_asleep};
 use crate::support::{Outcome, PROMISED, trial, until};
 
 /// Tells a program that the tests start which of these it plays.
 pub const ROLE: &str = "WAKE_REUSE";
+/// Set if the kernel shall number no processes, as before Linux 6.9: they are told apart by their start times.
+const BY_TIME: &str = "WAKE_REUSE_BY_TIME";
 const LIMIT: Duration = Duration::from_secs(30);
 
 const ALL: [(&str, fn()); 8] = [
@@ -38,19 +40,28 @@ pub fn trials() -> Vec<Trial> {
     if !possible {
         println!("reuse: ignored, since this process may not choose pids (clone3 with set_tid)");
     }
+    let one = |name: &'static str, by_time: bool| {
+        let run = move || -> Outcome {
+            let mut program = Command::new(std::env::current_exe()?);
+            let program = program.env(ROLE, name);
+            if by_time {
+                program.env(BY_TIME, "");
+            }
+            let status = program.status()?;
+            match status.success() {
+                true => Ok(()),
+                false => Err(format!("{status}").into()),
+            }
+        };
+        let name = if by_time {
+            format!("{name}_by_time")
+        } else {
+            name.to_string()
+        };
+        trial(format!("reuse::{name}"), LIMIT, run).with_ignored_flag(!possible)
+    };
     ALL.into_iter()
-        .map(|(name, _)| {
-            let run = move || -> Outcome {
-                let status = Command::new(std::env::current_exe()?)
-                    .env(ROLE, name)
-                    .status()?;
-                match status.success() {
-                    true => Ok(()),
-                    false => Err(format!("{status}").into()),
-                }
-            };
-            trial(format!("reuse::{name}"), LIMIT, run).with_ignored_flag(!possible)
-        })
+        .flat_map(|(name, _)| [one(name, false), one(name, true)])
         .collect()
 }
 
@@ -60,13 +71,17 @@ pub fn play(role: &str) {
         .into_iter()
         .find(|(name, _)| *name == role)
         .expect("one of ours");
+    if std::env::var_os(BY_TIME).is_some() {
+        crate::refuse::numbers();
+        assert!(!Identity::of(sys::pid()).is_numbered());
+    }
     play();
 }
 
 /// Until a child has said that it is where it shall die.
 fn until_said(words: Words) {
     until("the child is there", PROMISED, || words.get(0) == 1);
-    until_the_clock_moves();
+    until_told_apart();
 }
 
 fn say_and_stay(words: Words) -> ! {
@@ -109,7 +124,7 @@ fn consumer() {
             }
             let before = arena().recoveries();
             let consumer = Child::start(|| {
-                until_the_clock_moves();
+                until_told_apart();
                 let world = Killing::before(arena(), step, libc::SIGKILL);
                 get(&world, queue, Some(0));
             });
@@ -226,7 +241,7 @@ fn worker_without_keeper() {
     let task = pool.apply_async(|never: Event| never.wait(), never.clone());
     let task = task.expect("it is open");
     until("the task is begun", PROMISED, || !task.is_ready());
-    until_the_clock_moves();
+    until_told_apart();
     kill_and_reap(parent_of(worker));
     until_adopted(worker);
     let stranger = replace(worker);
@@ -261,7 +276,7 @@ fn template_and_spares() {
             spares.len() == 2 && spares.iter().all(|&spare| is_asleep(spare))
         },
     );
-    until_the_clock_moves();
+    until_told_apart();
     let mut strangers = vec![replace(template)];
     for spare in spares {
         until_adopted(spare);
@@ -283,7 +298,7 @@ fn process_from_the_template() {
     );
     let mut process: Process<()> = process.expect("the template serves");
     said.wait();
-    until_the_clock_moves();
+    until_told_apart();
     process.kill().expect("it runs");
     // Its parent, the template, reaps it; we do not look.
     let stranger = Stranger::in_place_of(process.pid());
