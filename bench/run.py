@@ -23,10 +23,10 @@ SIDES = ("procession", "multiprocessing")
 class Side:
     """One library in its own process, ready to measure one case."""
 
-    def __init__(self, library: str, case: Case, count: int) -> None:
+    def __init__(self, library: str, case: Case, count: int, python: str = sys.executable) -> None:
         self.count = count
         self.process = subprocess.Popen(
-            [sys.executable, str(HERE / case.main), library, case.name, str(count)],
+            [python, str(HERE / case.main), library, case.name, str(count)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

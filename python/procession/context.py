@@ -2,20 +2,38 @@
 
 from collections.abc import Iterable
 from multiprocessing import context
+from multiprocessing.context import (  # noqa: F401  (they are looked for here)
+    AuthenticationError,
+    BaseContext,
+    BufferTooShort,
+    ProcessError,
+    TimeoutError,
+    assert_spawning,
+    get_spawning_popen,
+    set_spawning_popen,
+)
 from typing import TYPE_CHECKING, Any, Callable, Optional
 
 from . import _procession, pickling  # noqa: F401  (the pickler is set when it is imported)
+from .beside import beside
 from .connection import Connection
 from .connection import Pipe as _pipe
-from .process import ForkProcess, ForkserverProcess, Process, SpawnProcess
+from .process import ForkProcess, ForkServerProcess, Process, SpawnProcess
 
 if TYPE_CHECKING:
+    from .managers import SyncManager
     from .pool import Pool
 
-METHODS = ("fork", "spawn", "forkserver")
+# The interpreter's own default is the first.
+METHODS = tuple(
+    sorted(
+        ("fork", "spawn", "forkserver"),
+        key=lambda method: method != context._default_context.get_all_start_methods()[0],
+    )
+)
 
 
-class Context(context.BaseContext):
+class Context(BaseContext):
     """The words of the package; `Process` is started by this context's method."""
 
     Process: type[Process] = Process
@@ -60,6 +78,14 @@ class Context(context.BaseContext):
         """A queue."""
         return _procession.Queue(maxsize)
 
+    def JoinableQueue(self, maxsize: int = 0) -> "_procession.JoinableQueue[Any]":  # type: ignore[override]
+        """A queue that knows which of its items' work is not done."""
+        return _procession.JoinableQueue(maxsize)
+
+    def SimpleQueue(self) -> "_procession.SimpleQueue[Any]":  # type: ignore[override]
+        """A queue with the fewest words."""
+        return _procession.SimpleQueue()
+
     def Pipe(self, duplex: bool = True) -> tuple[Connection, Connection]:
         """Two connected ends."""
         return _pipe(duplex)
@@ -76,6 +102,39 @@ class Context(context.BaseContext):
 
         return Pool(processes, initializer, initargs, maxtasksperchild, context=self)
 
+    def Value(self, typecode_or_type: Any, *args: Any, lock: Any = True) -> Any:
+        """A ctypes object in shared memory, with a lock around it unless `lock` is False."""
+        from .sharedctypes import Value
+
+        return Value(typecode_or_type, *args, lock=lock, ctx=self.get_context())
+
+    def Array(self, typecode_or_type: Any, size_or_initializer: Any, *, lock: Any = True) -> Any:
+        """A ctypes array in shared memory, with a lock around it unless `lock` is False."""
+        from .sharedctypes import Array
+
+        return Array(typecode_or_type, size_or_initializer, lock=lock, ctx=self.get_context())
+
+    def RawValue(self, typecode_or_type: Any, *args: Any) -> Any:
+        """A ctypes object in shared memory, without a lock."""
+        from .sharedctypes import RawValue
+
+        return RawValue(typecode_or_type, *args)
+
+    def RawArray(self, typecode_or_type: Any, size_or_initializer: Any) -> Any:
+        """A ctypes array in shared memory, without a lock."""
+        from .sharedctypes import RawArray
+
+        return RawArray(typecode_or_type, size_or_initializer)
+
+    def Manager(self) -> "SyncManager":
+        """A started manager: a process that keeps lists, dictionaries, queues and locks, which others use by
+        proxies. It ends by its `shutdown()`, at the end of a `with` block, or with the program."""
+        from .managers import SyncManager
+
+        manager = SyncManager(ctx=self.get_context())
+        manager.start()
+        return manager
+
     def get_context(self, method: Optional[str] = None) -> "Context":  # type: ignore[override]
         """The context of a start method; of this one's if None."""
         return self if method is None else get_context(method)
@@ -88,29 +147,44 @@ class Context(context.BaseContext):
         """Refused: a context of one method has this method."""
         raise ValueError("cannot set start method of concrete context")
 
-    def set_forkserver_preload(self, module_names: Iterable[str]) -> None:
-        """The modules that the template of `forkserver` imports once, for all its processes."""
+    def set_forkserver_preload(
+        self, module_names: Iterable[str], *, on_error: str = "ignore"
+    ) -> None:
+        """The modules that the template of `forkserver` imports once, for all its processes.
+
+        One that can't be found or imported is left out; with `on_error="warn"` an ImportWarning
+        tells of it, with "fail" it makes each start from the template a ConnectionError.
+        """
         from .popen_forkserver import set_forkserver_preload
 
-        set_forkserver_preload(module_names)
+        set_forkserver_preload(module_names, on_error=on_error)
 
     def _check_available(self) -> None:
         pass
 
 
-class _Fork(Context):
+class ForkContext(Context):
+    """The words of the package, and processes that are forked."""
+
+    _name = "fork"
     Process = ForkProcess
 
 
-class _Spawn(Context):
+class SpawnContext(Context):
+    """The words of the package, and processes that run the program again."""
+
+    _name = "spawn"
     Process = SpawnProcess
 
 
-class _Forkserver(Context):
-    Process = ForkserverProcess
+class ForkServerContext(Context):
+    """The words of the package, and processes from the template."""
+
+    _name = "forkserver"
+    Process = ForkServerProcess
 
 
-class _Default(Context):
+class DefaultContext(Context):
     """The context whose start method can be set, once."""
 
     _chosen: Optional[str] = None
@@ -119,9 +193,9 @@ class _Default(Context):
 
     def get_context(self, method: Optional[str] = None) -> Context:  # type: ignore[override]
         if method is None:
-            return _contexts[self.get_start_method()]
+            return _concrete_contexts[self.get_start_method()]
         try:
-            return _contexts[method]
+            return _concrete_contexts[method]
         except KeyError:
             known = ", ".join(METHODS)
             raise ValueError(f"cannot find context for {method!r}; there are: {known}") from None
@@ -151,27 +225,33 @@ class _Default(Context):
         return list(METHODS)
 
 
-_contexts: dict[str, Context] = {
-    "fork": _Fork("fork"),
-    "spawn": _Spawn("spawn"),
-    "forkserver": _Forkserver("forkserver"),
+_concrete_contexts: dict[str, Context] = {
+    kind._name: kind(kind._name) for kind in (ForkContext, SpawnContext, ForkServerContext)
 }
-_default = _Default()
+_default_context = DefaultContext()
 
 
 def default_context() -> Context:
     """The context of who names none."""
-    return _default
+    return _default_context
 
 
-get_context = _default.get_context
-get_start_method = _default.get_start_method
-set_start_method = _default.set_start_method
-is_chosen = _default.is_chosen
-get_all_start_methods = _default.get_all_start_methods
-cpu_count = _default.cpu_count
-freeze_support = _default.freeze_support
-get_logger = _default.get_logger
-log_to_stderr = _default.log_to_stderr
-set_executable = _default.set_executable
-set_forkserver_preload = _default.set_forkserver_preload
+def _force_start_method(method: str) -> None:
+    _default_context.set_start_method(method, force=True)
+
+
+get_context = _default_context.get_context
+get_start_method = _default_context.get_start_method
+set_start_method = _default_context.set_start_method
+is_chosen = _default_context.is_chosen
+get_all_start_methods = _default_context.get_all_start_methods
+cpu_count = _default_context.cpu_count
+freeze_support = _default_context.freeze_support
+get_logger = _default_context.get_logger
+log_to_stderr = _default_context.log_to_stderr
+set_executable = _default_context.set_executable
+set_forkserver_preload = _default_context.set_forkserver_preload
+allow_connection_pickling = _default_context.allow_connection_pickling
+Manager = _default_context.Manager
+
+beside(__name__, context)

@@ -15,8 +15,10 @@ from typing import Any, Callable, Optional, TypeVar, Union
 
 from . import _procession
 from .affinity import usable_cpus
+from .beside import beside
 from .keeper import Plan, keep
 from .pool_callbacks import Callbacks
+from .pool_threads import ThreadPool
 from .pool_imap import IMapIterator, IMapUnorderedIterator
 from .pool_result import (
     CALL,
@@ -189,6 +191,9 @@ class Pool(standard.Pool):
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore", DeprecationWarning)
                     self._start_keeper()
+
+    def _repopulate_pool(self) -> None:
+        self._look_after()
 
     def close(self) -> None:
         """Takes no more tasks; workers end when all are done."""
@@ -418,3 +423,6 @@ def _end(core: "_procession.PoolCore", keepers: list[Any]) -> None:
             core.terminate(_GRACE / 10)
             keeper.kill()
             keeper.join()
+
+
+beside(__name__, standard)

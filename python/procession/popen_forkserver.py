@@ -15,17 +15,31 @@ from .popen_spawn import command_line, preparation_of
 if TYPE_CHECKING:
     from .process import Process
 
+PRELOAD_FAILED = "a module of set_forkserver_preload could not be imported: "
 _preload = ["__main__"]
+_on_error = "ignore"
 
 
-def set_forkserver_preload(module_names: Iterable[str]) -> None:
+def set_forkserver_preload(module_names: Iterable[str], *, on_error: str = "ignore") -> None:
     """Sets the names of the modules that the template imports; `__main__` is the program's main
     module, and the only one unless others are set. Before the first start under `forkserver`."""
-    global _preload
+    global _preload, _on_error
     names = list(module_names)
     if not all(type(name) is str for name in names):
         raise TypeError("module_names must be a list of strings")
-    _preload = names
+    if on_error not in ("ignore", "warn", "fail"):
+        raise ValueError(f"on_error must be 'ignore', 'warn' or 'fail', not {on_error!r}")
+    _preload, _on_error = names, on_error
+
+
+def ensure_running() -> None:
+    """Starts the template now, rather than with the first process that is wanted from it."""
+    from .process import ForkServerProcess
+
+    process = ForkServerProcess(name="Template check")
+    process.start()
+    process.join()
+    process.close()
 
 
 class _DupFd:
@@ -70,6 +84,8 @@ class Popen(_Popen):
             return
         _procession.unreserve(record)
         why, first = answer
+        if why.startswith(PRELOAD_FAILED):
+            raise ConnectionError(why)
         if first:
             util.sub_warning(
                 "processes are started by running the program again, not from a template: %s", why
@@ -116,7 +132,8 @@ class Popen(_Popen):
             # The authentication key is pickled for a child only.
             context.set_spawning_popen(self)  # type: ignore[arg-type]
             try:
-                told = dumps((preparation, [name for name in _preload if name != "__main__"]))
+                modules = [name for name in _preload if name != "__main__"]
+                told = dumps((preparation, modules, _on_error))
             finally:
                 context.set_spawning_popen(None)
             mail = os.memfd_create("procession-mail", os.MFD_CLOEXEC)
@@ -143,7 +160,7 @@ class Popen(_Popen):
                     record,
                     os.fsencode(spawn.get_executable()),
                     [os.fsencode(word) for word in words],
-                    [arena, root, mail, send, receive],
+                    [arena, root, mail, send, receive, *_procession.hand_on(record)],
                 )
             finally:
                 os.close(mail)

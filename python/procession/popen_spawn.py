@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from .process import Process
 
 
+_FOLDER = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+
 class _DupFd:
     """A descriptor that the child inherits."""
 
@@ -69,7 +72,7 @@ class Popen(_Popen):
     def _exec(self, record: int, mail: int) -> int:
         arena, root = _procession.spawn_descriptors()
         tracker = getattr(resource_tracker._resource_tracker, "_fd", None)
-        descriptors = [arena, root, mail, *self._fds]
+        descriptors = [arena, root, mail, *_procession.hand_on(record), *self._fds]
         if tracker is not None:
             descriptors.append(tracker)
         send, receive, standing = _procession.template_ends() or (None, None, None)
@@ -95,18 +98,24 @@ def preparation_of(process_obj: Optional["Process"]) -> dict[str, Any]:
     """What the child needs before it can unpickle anything: the main module, paths, names. The
     template, which is no process of the user's, needs the same."""
     from .context import get_start_method, is_chosen
+    from .install import is_installed
 
     data = spawn.get_preparation_data(process_obj.name if process_obj else "Template")
     if not os.path.exists(data.get("init_main_from_path", os.curdir)):
         # Read from standard input: there is nothing to run again.
         del data["init_main_from_path"]
     data["procession_start_method"] = get_start_method() if is_chosen() else None
+    data["procession_installed"] = is_installed()
     return data
 
 
 def prepare(preparation: dict[str, Any]) -> None:
     """Puts what `preparation_of` gave in place, in a child."""
     method = preparation.pop("procession_start_method")
+    if preparation.pop("procession_installed"):
+        from .install import install
+
+        install()
     spawn.prepare(preparation)
     if method is not None:
         from .context import set_start_method
@@ -118,5 +127,8 @@ def command_line(ours: str, **arguments: Any) -> list[Any]:
     """The standard library's command line, which others hook, for a main function of our own:
     `ours` imports it by the name `spawn_main`."""
     theirs = "from multiprocessing.spawn import spawn_main"
+    # Flags that it is started with may hide the folder where this package is. It is the last to be
+    # looked at, until the child has the path of its starter.
+    ours = f"import sys; sys.path.append({_FOLDER!r}); {ours}"
     words: list[Any] = spawn.get_command_line(**arguments)
     return [word.replace(theirs, ours) if isinstance(word, str) else word for word in words]

@@ -2,10 +2,12 @@
 
 import os
 from collections.abc import Iterable, Mapping
+from multiprocessing import process
 from multiprocessing.process import BaseProcess
 from typing import Any, Callable, Optional
 
 from .affinity import checked_or_none
+from .beside import beside
 
 
 class Process(BaseProcess):
@@ -30,6 +32,11 @@ class Process(BaseProcess):
     ) -> None:
         super().__init__(group, target, name, args, kwargs or {}, daemon=daemon)
         self._affinity = checked_or_none(affinity)
+
+    def interrupt(self) -> None:
+        """Sends SIGINT: KeyboardInterrupt in the process, unless it handles the signal."""
+        self._check_closed()  # type: ignore[attr-defined]
+        self._popen.interrupt()  # type: ignore[attr-defined]
 
     @staticmethod
     def _Popen(process_obj: "Process") -> Any:
@@ -86,7 +93,10 @@ class SpawnProcess(Process):
     _start_method = "spawn"
 
 
-class ForkserverProcess(Process):
+class ForkServerProcess(Process):
     """A process started from the template, where the main module was imported already."""
 
     _start_method = "forkserver"
+
+
+beside(__name__, process)

@@ -3,13 +3,13 @@
 import os
 import pickle
 import sys
-from multiprocessing import process, resource_tracker
+from multiprocessing import process, resource_tracker, spawn
 from typing import NoReturn, Optional
 
-from . import _procession
+from . import _procession, popen_spawn
+from .beside import beside
 from .fitness import importing
 from .popen import watch_parent
-from .popen_spawn import prepare
 
 
 def spawn_main(
@@ -38,7 +38,7 @@ def spawn_main(
         try:
             preparation, handles = pickle.load(file)
             with importing():
-                prepare(preparation)
+                popen_spawn.prepare(preparation)
             child = pickle.load(file)
         finally:
             del current._inheriting  # type: ignore[attr-defined]
@@ -46,3 +46,6 @@ def spawn_main(
     code = child._bootstrap(watch_parent(parent))
     _procession.end_process(code)
     sys.exit(code)
+
+
+beside(__name__, spawn)

@@ -1,7 +1,6 @@
 """The template: imports the main module once, then forks the processes that are asked for."""
 
 import atexit
-import contextlib
 import gc
 import os
 import pickle
@@ -17,6 +16,7 @@ from . import (
     keeper,  # noqa: F401  what a pool's processes run: imported once
 )
 from .fitness import culprit, importing
+from .popen_forkserver import PRELOAD_FAILED
 from .popen_spawn import prepare
 
 # The descriptors that came with this process's own request, as DupFd finds them.
@@ -38,9 +38,9 @@ def template_main(
         _procession.attach(arena, root, record, generation)
         _procession.adopt_ends(send, receive, standing)
         with os.fdopen(mail, "rb") as file:
-            preparation, preload = pickle.load(file)
+            preparation, preload, on_error = pickle.load(file)
         with importing():
-            why = _import(preparation, preload)
+            why = _import(preparation) or _preload(preload, on_error)
         why = why or culprit()
         template = _procession.Template()
     except Exception:
@@ -76,8 +76,8 @@ def _leave(code: int) -> NoReturn:
     os._exit(code)
 
 
-def _import(preparation: dict[str, Any], preload: list[str]) -> Optional[str]:
-    """Imports main and what else is wanted; says why main can't be, if so."""
+def _import(preparation: dict[str, Any]) -> Optional[str]:
+    """Imports main; says why it can't be, if so."""
     current = process.current_process()
     current._inheriting = True  # type: ignore[attr-defined]
     try:
@@ -86,9 +86,21 @@ def _import(preparation: dict[str, Any], preload: list[str]) -> Optional[str]:
         return f"the main module could not be imported: {type(error).__name__}: {error}"
     finally:
         del current._inheriting  # type: ignore[attr-defined]
-    for name in preload:
-        with contextlib.suppress(ImportError):
+    return None
+
+
+def _preload(names: list[str], on_error: str) -> Optional[str]:
+    """Imports what else is wanted; says which module can't be, if that shall be known."""
+    for name in names:
+        try:
             import_module(name)
+        except Exception as error:
+            why = f"{name}: {type(error).__name__}: {error}"
+            if on_error == "fail":
+                sys.excepthook(*sys.exc_info())
+                return PRELOAD_FAILED + why
+            if on_error == "warn":
+                warnings.warn(PRELOAD_FAILED + why, ImportWarning, stacklevel=1)
     return None
 
 

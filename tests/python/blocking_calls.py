@@ -41,6 +41,18 @@ class BlockingCalls:
         queue = self.ctx.Queue(1)
         return lambda: queue.put_many([1, 2, 3])
 
+    def get_of_a_simple_queue(self):
+        return self.ctx.SimpleQueue().get
+
+    def poll_of_a_queues_reader(self):
+        reader = self.ctx.SimpleQueue()._reader
+        return lambda: reader.poll(None)
+
+    def join_of_a_queue(self):
+        queue = self.ctx.JoinableQueue()
+        queue.put(1)
+        return queue.join
+
     def acquire(self):
         lock = self.ctx.Lock()
         lock.acquire()

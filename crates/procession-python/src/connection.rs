@@ -1,15 +1,20 @@
-//! Messages over descriptors, in the format of multiprocessing's connections: the length, then the bytes.
+//! Messages over descriptors, in the format of multiprocessing's connections, and waiting for several.
 
 use crate::blocking::{deadline, released};
+use crate::errors::to_python;
+use procession::connection::auth;
+use procession::connection::connect::{Progress, go_on};
+use procession::connection::frame::{Came, Incoming, Outgoing};
+use procession::connection::{Acceptor as Accepting, wait_until};
 use procession::{Error, Kind, descriptor};
 use pyo3::buffer::PyBuffer;
-use pyo3::exceptions::{PyEOFError, PyOSError};
+use pyo3::exceptions::{PyEOFError, PyOSError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
-use rustix::event::PollFlags;
-use rustix::fd::BorrowedFd;
+use rustix::event::{PollFd, PollFlags};
+use rustix::fd::{BorrowedFd, IntoRawFd};
 use rustix::io::Errno;
-use std::io::IoSlice;
+use std::time::Duration;
 
 fn system(error: Errno) -> Error {
     match error {
@@ -18,16 +23,11 @@ fn system(error: Errno) -> Error {
     }
 }
 
-fn os_error(error: Errno) -> PyErr {
-    let error = std::io::Error::from(error);
-    PyErr::from(error)
-}
-
 fn borrowed<'a>(fd: i32) -> PyResult<BorrowedFd<'a>> {
     if fd < 0 {
         return Err(PyOSError::new_err("handle is closed"));
     }
-    // SAFETY: the caller, a Connection, keeps the descriptor open during the call.
+    // SAFETY: the caller, a Connection or a socket, keeps the descriptor open during the call.
     Ok(unsafe { BorrowedFd::borrow_raw(fd) })
 }
 
@@ -36,35 +36,30 @@ fn borrowed<'a>(fd: i32) -> PyResult<BorrowedFd<'a>> {
 pub fn poll(py: Python<'_>, fd: i32, timeout: Option<Bound<'_, PyAny>>) -> PyResult<bool> {
     let fd = borrowed(fd)?;
     let until = deadline(timeout.as_ref())?;
-    ready(py, fd, PollFlags::IN, until)
+    released(py, || {
+        descriptor::wait(fd, PollFlags::IN, until).map_err(system)
+    })
 }
 
-/// Waits, with the interpreter released and signals looked at, until one of `wants` holds.
-fn ready(
+/// Which of the descriptors have something to read within `timeout` seconds, by their places.
+#[pyfunction]
+#[pyo3(signature = (fds, timeout = None))]
+pub fn wait(
     py: Python<'_>,
-    fd: BorrowedFd<'_>,
-    wants: PollFlags,
-    until: Option<u64>,
-) -> PyResult<bool> {
-    released(py, || descriptor::wait(fd, wants, until).map_err(system))
-}
-
-/// Calls a function of a descriptor that does not wait, until it is done; waits in between.
-fn call<T: Send>(
-    py: Python<'_>,
-    fd: BorrowedFd<'_>,
-    wants: PollFlags,
-    mut call: impl FnMut() -> rustix::io::Result<T> + Send,
-) -> PyResult<T> {
-    loop {
-        match py.detach(&mut call) {
-            Err(Errno::INTR) => py.check_signals()?,
-            Err(Errno::AGAIN) => {
-                ready(py, fd, wants, None)?;
-            }
-            done => return done.map_err(os_error),
+    fds: Vec<i32>,
+    timeout: Option<Bound<'_, PyAny>>,
+) -> PyResult<Vec<usize>> {
+    let until = deadline(timeout.as_ref())?;
+    let mut wanted = Vec::with_capacity(fds.len());
+    for fd in fds {
+        if fd < 0 {
+            return Err(PyValueError::new_err(format!(
+                "a descriptor to wait for is 0 or more, not {fd}"
+            )));
         }
+        wanted.push(PollFd::from_borrowed_fd(borrowed(fd)?, PollFlags::IN));
     }
+    released(py, || wait_until(&mut wanted, until))
 }
 
 /// Writes a message: all of it.
@@ -73,25 +68,10 @@ pub fn write_message(py: Python<'_>, fd: i32, data: &Bound<'_, PyAny>) -> PyResu
     let fd = borrowed(fd)?;
     let data = PyBuffer::<u8>::get(data)?;
     let len = data.len_bytes();
-    let mut header = Vec::with_capacity(12);
-    match i32::try_from(len) {
-        Ok(len) => header.extend(len.to_be_bytes()),
-        Err(_) => {
-            header.extend((-1_i32).to_be_bytes());
-            header.extend((len as u64).to_be_bytes());
-        }
-    }
     // SAFETY: the buffer is held until the end of the call and is as long; the connection has asked for a contiguous one.
     let bytes = unsafe { std::slice::from_raw_parts(data.buf_ptr().cast::<u8>(), len) };
-    let mut done = 0;
-    while done < header.len() + len {
-        let head = &header[done.min(header.len())..];
-        let body = &bytes[done.saturating_sub(header.len())..];
-        done += call(py, fd, PollFlags::OUT, || {
-            descriptor::write_now(fd, &[IoSlice::new(head), IoSlice::new(body)])
-        })?;
-    }
-    Ok(())
+    let mut outgoing = Outgoing::new(len);
+    released(py, || outgoing.write(fd, bytes))
 }
 
 /// Reads a message; None if it is longer than `maxlength`. EOFError if there is none and never will be.
@@ -103,46 +83,103 @@ pub fn read_message<'py>(
     maxlength: Option<u64>,
 ) -> PyResult<Option<Bound<'py, PyBytes>>> {
     let fd = borrowed(fd)?;
-    let mut header = [0; 4];
-    read_exact(py, fd, &mut header, true)?;
-    let len = match i32::from_be_bytes(header) {
-        -1 => {
-            let mut long = [0; 8];
-            read_exact(py, fd, &mut long, false)?;
-            u64::from_be_bytes(long)
-        }
-        len => u64::try_from(len)
-            .map_err(|_| PyOSError::new_err(format!("bad message length {len}")))?,
-    };
-    if maxlength.is_some_and(|max| len > max) {
-        return Ok(None);
-    }
-    if len > isize::MAX as u64 {
-        return Err(PyOSError::new_err(format!("bad message length {len}")));
-    }
-    // Grows with what has come: a length that lies costs no memory.
-    let mut bytes = vec![0; (len as usize).min(64 << 10)];
-    let mut have = 0;
-    loop {
-        let end = bytes.len();
-        read_exact(py, fd, &mut bytes[have..end], false)?;
-        have = end;
-        if have == len as usize {
-            return Ok(Some(PyBytes::new(py, &bytes)));
-        }
-        bytes.resize((have * 2).min(len as usize), 0);
+    let mut incoming = Incoming::new(maxlength);
+    let came = released(py, || match incoming.read(fd) {
+        Err(error) if error.kind() == Kind::Disconnected => Ok(None),
+        came => came.map(Some),
+    })?;
+    match came {
+        Some(Came::Message(bytes)) => Ok(Some(PyBytes::new(py, &bytes))),
+        Some(Came::TooLong(_)) => Ok(None),
+        None => Err(PyEOFError::new_err(())),
     }
 }
 
-fn read_exact(py: Python<'_>, fd: BorrowedFd<'_>, into: &mut [u8], at_start: bool) -> PyResult<()> {
-    let mut have = 0;
-    while have < into.len() {
-        let rest = &mut into[have..];
-        match call(py, fd, PollFlags::IN, || descriptor::read_now(fd, rest))? {
-            0 if at_start && have == 0 => return Err(PyEOFError::new_err(())),
-            0 => return Err(PyOSError::new_err("got end of file during message")),
-            n => have += n,
-        }
+/// Connects a socket that does not block. `attempt` calls its connect and returns the system's number, 0 if it is done.
+#[pyfunction]
+pub fn connect(py: Python<'_>, fd: i32, attempt: Py<PyAny>) -> PyResult<()> {
+    let fd = borrowed(fd)?;
+    let mut progress = Progress::Idle;
+    let mut raised = None;
+    let connected = released(py, || {
+        go_on(fd, &mut progress, || {
+            let code = Python::attach(|py| attempt.call0(py)?.extract::<i32>(py));
+            match code {
+                Ok(0) => Ok(()),
+                Ok(code) => Err(Errno::from_raw_os_error(code)),
+                Err(error) => {
+                    raised = Some(error);
+                    Err(Errno::CANCELED)
+                }
+            }
+        })
+    });
+    raised.map_or(connected, Err)
+}
+
+/// Accepts on a socket that somebody else keeps open.
+#[pyclass(frozen, module = "procession")]
+#[derive(Default)]
+pub struct Acceptor {
+    accepting: Accepting,
+}
+
+#[pymethods]
+impl Acceptor {
+    #[new]
+    fn new() -> Self {
+        Self::default()
     }
-    Ok(())
+
+    /// The descriptor of the next one who connects and, with a key, proves within `limit` seconds that he has it.
+    #[pyo3(signature = (fd, key, limit, timeout = None))]
+    fn accept(
+        &self,
+        py: Python<'_>,
+        fd: i32,
+        key: Option<&[u8]>,
+        limit: f64,
+        timeout: Option<Bound<'_, PyAny>>,
+    ) -> PyResult<i32> {
+        let fd = borrowed(fd)?;
+        let limit = Duration::try_from_secs_f64(limit)
+            .map_err(|error| PyValueError::new_err(format!("a time limit of {limit}: {error}")))?;
+        let until = deadline(timeout.as_ref())?;
+        released(py, || self.accepting.accept(fd, key, limit, until)).map(IntoRawFd::into_raw_fd)
+    }
+}
+
+/// A fresh challenge that names this digest, without what stands before it.
+#[pyfunction]
+pub fn challenge<'py>(py: Python<'py>, digest: &str) -> PyResult<Bound<'py, PyBytes>> {
+    let found = auth::Digest::named(digest.as_bytes())
+        .ok_or_else(|| PyValueError::new_err(format!("there is no digest {digest:?}")))?;
+    let made = auth::challenge(found).map_err(|error| to_python(py, &error))?;
+    Ok(PyBytes::new(py, &made))
+}
+
+/// The answer to a challenge.
+#[pyfunction]
+pub fn answer<'py>(py: Python<'py>, key: &[u8], challenge: &[u8]) -> PyResult<Bound<'py, PyBytes>> {
+    let made = auth::answer(key, challenge).map_err(|error| to_python(py, &error))?;
+    Ok(PyBytes::new(py, &made))
+}
+
+/// Raises AuthenticationError unless the answer fits the challenge.
+#[pyfunction]
+pub fn verify(py: Python<'_>, key: &[u8], challenge: &[u8], answer: &[u8]) -> PyResult<()> {
+    auth::verify(key, challenge, answer).map_err(|error| to_python(py, &error))
+}
+
+/// The name of the digest that a message names, "" if it is an old peer's, and what follows the name.
+#[pyfunction]
+pub fn split<'py>(
+    py: Python<'py>,
+    message: &[u8],
+) -> PyResult<(&'static str, Bound<'py, PyBytes>)> {
+    let (digest, rest) = auth::split(message).map_err(|error| to_python(py, &error))?;
+    Ok((
+        digest.map_or("", auth::Digest::name),
+        PyBytes::new(py, rest),
+    ))
 }

@@ -1,7 +1,9 @@
 //! Errors of the runtime as exceptions of Python.
 
 use procession::{Error, Kind};
-use pyo3::exceptions::{PyAssertionError, PyMemoryError, PyOSError, PyRuntimeError, PyValueError};
+use pyo3::exceptions::{
+    PyAssertionError, PyMemoryError, PyOSError, PyRuntimeError, PyTimeoutError, PyValueError,
+};
 use pyo3::prelude::*;
 
 pyo3::create_exception!(
@@ -31,7 +33,13 @@ pub fn to_python(py: Python<'_>, error: &Error) -> PyErr {
         Kind::InvalidInput | Kind::Serialization | Kind::Gone | Kind::NotOpen => {
             PyValueError::new_err(text)
         }
-        Kind::System => PyOSError::new_err(text),
+        Kind::System => match error.os_error() {
+            // With the number Python finds the subclass.
+            Some(code) => PyOSError::new_err((code, text)),
+            None => PyOSError::new_err(text),
+        },
+        Kind::TimedOut => PyTimeoutError::new_err(text),
+        Kind::AuthenticationFailed => named(py, "procession", "AuthenticationError", Some(&text)),
         _ => PyRuntimeError::new_err(text),
     }
 }

@@ -12,6 +12,13 @@ pub struct Event {
     event: runtime::Event,
 }
 
+impl Event {
+    /// The event itself.
+    pub fn inner(&self) -> &runtime::Event {
+        &self.event
+    }
+}
+
 #[pymethods]
 impl Event {
     #[new]

@@ -10,11 +10,15 @@ mod errors;
 mod event;
 mod item;
 mod lock;
+mod memory;
+mod parcel;
 mod pickling;
 mod pool;
 mod queue;
 mod rebuild;
+mod reference;
 mod semaphore;
+mod shared_memory;
 mod template;
 mod worker;
 
@@ -33,7 +37,10 @@ mod module {
     #[pymodule_export]
     use super::condition::Condition;
     #[pymodule_export]
-    use super::connection::{poll, read_message, write_message};
+    use super::connection::{
+        Acceptor, answer, challenge, connect, poll, read_message, split, verify, wait,
+        write_message,
+    };
     #[pymodule_export]
     use super::errors::BrokenLockError;
     #[pymodule_export]
@@ -41,15 +48,23 @@ mod module {
     #[pymodule_export]
     use super::lock::{Lock, RLock};
     #[pymodule_export]
+    use super::memory::Memory;
+    #[pymodule_export]
+    use super::parcel::{hand_on, receive_parcel, send_parcel};
+    #[pymodule_export]
     use super::pickling::set_pickler;
     #[pymodule_export]
     use super::pool::{PoolCore, PoolJob, Settled};
     #[pymodule_export]
-    use super::queue::Queue;
+    use super::queue::{JoinableQueue, Queue, QueueEnd, SimpleQueue};
     #[pymodule_export]
     use super::rebuild::rebuild;
     #[pymodule_export]
+    use super::reference::Reference;
+    #[pymodule_export]
     use super::semaphore::{BoundedSemaphore, Semaphore};
+    #[pymodule_export]
+    use super::shared_memory::{NamedMemory, serve_as_janitor};
     #[pymodule_export]
     use super::template::{
         Request, Surroundings, Taken, Template, adopt_ends, start_template, surroundings,

@@ -8,7 +8,7 @@ use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyList};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 /// What a pickle is written to: bytes, and the buffers that are left out of them.
 #[pyclass]
@@ -57,6 +57,8 @@ struct Pickler {
 }
 
 thread_local! {
+    /// Whether several will unpickle what is being pickled.
+    static WHOLE: Cell<bool> = const { Cell::new(false) };
     // Taken out while it is in use: who re-enters makes a fresh one.
     static KEPT: RefCell<Option<Pickler>> = const { RefCell::new(None) };
 }
@@ -112,6 +114,11 @@ pub fn dumps_whole(object: &Bound<'_, PyAny>) -> PyResult<Pickled> {
     pickle(object, true)
 }
 
+/// Whether what is being pickled will be unpickled by several.
+pub fn is_whole() -> bool {
+    WHOLE.get()
+}
+
 fn pickle(object: &Bound<'_, PyAny>, whole: bool) -> PyResult<Pickled> {
     let py = object.py();
     let pickler = match KEPT.with_borrow_mut(Option::take) {
@@ -119,7 +126,9 @@ fn pickle(object: &Bound<'_, PyAny>, whole: bool) -> PyResult<Pickled> {
         None => Pickler::new(py)?,
     };
     pickler.sink.borrow_mut(py).whole = whole;
+    let outer = WHOLE.replace(whole);
     let (dumped, handles) = carrier::into_message(|| pickler.dump.call1(py, (object,)));
+    WHOLE.set(outer);
     // After an error pickler and sink hold half of something: neither is kept.
     dumped?;
     let mut sink = pickler.sink.borrow_mut(py);

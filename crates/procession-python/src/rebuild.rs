@@ -14,13 +14,18 @@ thread_local! {
     static DELIVERED: RefCell<Option<Object>> = const { RefCell::new(None) };
 }
 
-/// For a class's `__new__`: the object it was called for, or a new one.
+/// For a class's `__new__`: the object it was called for, if it was called to find one again.
+pub fn delivered() -> Option<Object> {
+    DELIVERED.take()
+}
+
+/// The same, or a new one.
 pub fn delivered_or<T>(
     py: Python<'_>,
     found: impl FnOnce(Object) -> T,
     new: impl FnOnce() -> procession::Result<T>,
 ) -> PyResult<T> {
-    match DELIVERED.take() {
+    match delivered() {
         Some(object) => Ok(found(object)),
         None => new().map_err(|error| to_python(py, &error)),
     }
@@ -70,6 +75,7 @@ pub fn rebuild<'py>(
         "Barrier" => Kind::Barrier,
         "Queue" => Kind::Queue,
         "Pool" => Kind::Pool,
+        "Memory" => Kind::Memory,
         other => {
             return Err(PyValueError::new_err(format!(
                 "there is no shared object of the kind {other:?}"

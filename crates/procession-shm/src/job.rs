@@ -299,10 +299,47 @@ impl Job {
         Lent::new(world, block)
     }
 
-    /// Whether an element is done or lost.
+    /// Whether an element is done or lost. That of a killed thread is lost from now on: nobody waits for its recoverer.
     #[inline]
     pub fn is_settled<W: World>(self, world: &W, index: u64) -> bool {
-        !matches!(world.load(self.cell(index)) & CODE, FREE | BEGUN)
+        let cell = self.cell(index);
+        let seen = world.load(cell);
+        match seen & CODE {
+            FREE => false,
+            BEGUN => self.lose_if_killed(world, cell, (seen >> SLOT) as u32),
+            _ => true,
+        }
+    }
+
+    fn lose_if_killed<W: World>(self, world: &W, cell: Off, slot: u32) -> bool {
+        let _section = Section::TaskWait.enter();
+        // Marked so: before that nobody has noted how its process ended, and whoever sleeps notices the death himself.
+        let at = world.layout().thread(slot) + slot::word::STATE;
+        let killed = slot::state(world.load(at)).1 == slot::State::Killed;
+        killed && self.lose(world, cell, slot)
+    }
+
+    /// An element that the dead thread of this slot has begun is lost. Its recoverer calls it, and whoever looks for the
+    /// element: each writes the same, or what is known by then. Says whether it is.
+    fn lose<W: World>(self, world: &W, cell: Off, slot: u32) -> bool {
+        let noted = world.load(cell + PAYLOAD);
+        let index = world.load(world.layout().thread(slot) + slot::word::PROCESS);
+        let (mut pid, mut exit) = (0, 0);
+        if index < world.layout().process_count {
+            let record = world.layout().process(index as u32);
+            pid = world.load(record + process::word::PID);
+            exit = world.load(record + process::word::EXIT);
+        }
+        // Until it is lost nobody takes the slot anew, and what was read is the dead one's.
+        if !is_begun_by(world.load(cell), slot) {
+            return true;
+        }
+        world.store(cell + HEAD, pid);
+        // Not over what another noted since.
+        let _ = world.cas(cell + PAYLOAD, noted, exit);
+        self.note_time(world);
+        change(world, cell, slot, LOST);
+        true
     }
 
     /// The last element before `end` that is not settled.
@@ -325,10 +362,10 @@ impl Job {
         loop {
             // Asked first: what was settled before the end is found after it.
             let ended = over();
-            let seen = world.load(cell);
-            if !matches!(seen & CODE, FREE | BEGUN) {
+            if self.is_settled(world, index) {
                 return Ok(Waited::Settled);
             }
+            let seen = world.load(cell);
             if ended {
                 return Ok(Waited::Over);
             }
@@ -339,7 +376,9 @@ impl Job {
                 round += 1;
                 continue;
             }
-            if seen & WAITED == 0 && world.cas(cell, seen, seen | WAITED).is_err() {
+            if !matches!(seen & CODE, FREE | BEGUN)
+                || seen & WAITED == 0 && world.cas(cell, seen, seen | WAITED).is_err()
+            {
                 continue;
             }
             match world.wait(cell, (seen | WAITED) as u32, until) {
@@ -424,16 +463,7 @@ pub(crate) fn lose_run<W: World>(world: &W, dead: Owner) {
     if let Some(job) = object::job_in(world, entry).filter(|job| job.has_cell(world, cell))
         && is_begun_by(world.load(cell), dead.slot)
     {
-        let index = world.load(at + slot::word::PROCESS);
-        let (mut pid, mut exit) = (0, 0);
-        if index < world.layout().process_count {
-            let record = world.layout().process(index as u32);
-            pid = world.load(record + process::word::PID) as u32;
-            exit = world.load(record + process::word::EXIT);
-        }
-        note_loss(world, cell, pid, exit);
-        job.note_time(world);
-        change(world, cell, dead.slot, LOST);
+        job.lose(world, cell, dead.slot);
     }
     world.store(at + slot::word::RUNS, 0);
     // The sweep of this recovery looks whether anybody needs the job.

@@ -56,10 +56,14 @@ pub enum Kind {
     Job = 10,
     /// [`crate::pool::Pool`].
     Pool = 11,
+    /// [`crate::memory`].
+    Memory = 12,
+    /// [`crate::name`].
+    Name = 13,
 }
 
 impl Kind {
-    const ALL: [Kind; 11] = [
+    const ALL: [Kind; 13] = [
         Kind::Lock,
         Kind::ReentrantLock,
         Kind::Semaphore,
@@ -71,6 +75,8 @@ impl Kind {
         Kind::Mutex,
         Kind::Job,
         Kind::Pool,
+        Kind::Memory,
+        Kind::Name,
     ];
 }
 
@@ -249,10 +255,32 @@ pub(crate) fn travels<W: World>(world: &W, handle: Handle) {
     move_state(world, at(handle), TRAVELLED);
 }
 
+/// Whether something beside leases keeps the object, or did: a message that named it, or a pin.
+pub fn has_travelled<W: World>(world: &W, handle: Handle) -> bool {
+    world.load(at(handle) + STATE) & (TRAVELLED | PINNED) != 0
+}
+
 /// Keeps the object until the program ends: it was named where we can't see.
 pub fn pin<W: World>(world: &W, handle: Handle) {
     let _section = Section::ObjectSend.enter();
     move_state(world, at(handle), PINNED);
+}
+
+/// Ends a pin, and frees the object if nothing else keeps it.
+pub fn unpin<W: World>(world: &W, handle: Handle) {
+    let _section = Section::ObjectSend.enter();
+    let state = at(handle) + STATE;
+    loop {
+        // Read first: an entry that is used anew after this has moved.
+        let seen = world.load(state);
+        if kind_of(world, handle).is_err() {
+            return;
+        }
+        let now = (seen & !PINNED).wrapping_add(MOVE);
+        if world.cas(state, seen, now).is_ok() {
+            return free_if_unused(world, handle);
+        }
+    }
 }
 
 fn move_state<W: World>(world: &W, entry: Off, flag: u64) {
@@ -460,7 +488,10 @@ pub(crate) fn destroy<W: World>(world: &W, entry: Off) {
                 free(block);
             }
         }
-        kind if kind == Kind::Buffer as u64 || kind == Kind::Mutex as u64 => {
+        kind if [Kind::Buffer, Kind::Mutex, Kind::Memory, Kind::Name]
+            .map(|kind| kind as u64)
+            .contains(&kind) =>
+        {
             free(world.load(body + BODY_BLOCK));
         }
         _ => {}

@@ -23,8 +23,10 @@ pub mod word {
     pub const OFFER: u64 = 56;
     /// The pool that the process works for, as the id of its handle; 0 if none.
     pub const POOL: u64 = 64;
+    /// The descriptors by which descriptors travel, as the process that is started inherits them. The runtime's.
+    pub const CHEST: u64 = 72;
     /// Free for the runtime's own words.
-    pub const RUNTIME: u64 = 72;
+    pub const RUNTIME: u64 = 80;
 }
 
 /// Values of [`word::NOTED`].

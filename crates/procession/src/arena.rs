@@ -6,6 +6,7 @@
 
 use crate::error::{Error, Kind, Result};
 use crate::life;
+use crate::parcel::Chest;
 use crate::sys::{futex, memory, process};
 use crate::time;
 use procession_shm::layout::{Layout, VERSION, header};
@@ -29,8 +30,16 @@ pub(crate) mod word {
     pub const ROOT: u64 = RUNTIME + 16;
     /// Numbers requests to templates.
     pub const REQUESTS: u64 = RUNTIME + 24;
-    /// The doors of templates, to the end of the header: see [`crate::template`].
+    /// What tells the chest's two sockets from all others: see [`crate::parcel`].
+    pub const CHEST: u64 = RUNTIME + 32;
+    /// The first janitor, as it names itself; 0: there was none yet.
+    pub const JANITOR: u64 = RUNTIME + 40;
+    /// The doors of templates: see [`crate::template`].
     pub const DOORS: u64 = RUNTIME + 256;
+    /// The slots of parcels, to the end of the header: see [`crate::parcel`].
+    pub const SLOTS: u64 = procession_shm::layout::header::END - 8 * SLOT_COUNT;
+    /// How many there are.
+    pub const SLOT_COUNT: u64 = 32;
 }
 
 /// How long a sleep lasts before it looks again. A safety net, not the mechanism.
@@ -50,6 +59,8 @@ pub struct Arena {
     pub(crate) record: AtomicU32,
     /// Descriptors that belong to the program's end: see [`crate::program`].
     pub(crate) root: crate::program::RootPipe,
+    /// Descriptors by which others travel.
+    pub(crate) chest: Chest,
     cores: usize,
     spins: AtomicBool,
 }
@@ -138,6 +149,7 @@ impl Arena {
         ] {
             arena.store(at, value);
         }
+        arena.chest.make(&arena)?;
         Ok(arena)
     }
 
@@ -155,6 +167,15 @@ impl Arena {
                 "this process has an arena already; attach before first use",
             ));
         }
+        let arena = Self::publish(Self::look(file)?)?;
+        crate::program::show_up(arena, reserved, reserved_in)?;
+        arena.chest.take_over(arena, reserved);
+        arena.root.arm(root_read)?;
+        Ok(arena)
+    }
+
+    /// Maps the arena of another process, to look into it: the caller is no process of the program.
+    pub(crate) fn look(file: OwnedFd) -> Result<Arena> {
         let damaged = |what: &str| Error::new(Kind::InvalidInput, format!("arena damaged: {what}"));
         let size =
             memory::size(file.as_fd()).map_err(|e| Error::system("reading the arena's size", e))?;
@@ -171,9 +192,6 @@ impl Arena {
                 "this process runs another build of procession than the one that started it; install one build for both",
             ));
         }
-        let arena = Self::publish(arena)?;
-        crate::program::show_up(arena, reserved, reserved_in)?;
-        arena.root.arm(root_read)?;
         Ok(arena)
     }
 
@@ -193,6 +211,7 @@ impl Arena {
             token,
             record: AtomicU32::new(0),
             root,
+            chest: Chest::none(),
             cores,
             spins: AtomicBool::new(true),
         })
@@ -415,10 +434,12 @@ impl World for Arena {
         unsafe { std::ptr::copy_nonoverlapping(from.as_ptr(), into, from.len()) }
     }
     fn give_back(&self, at: Off, len: u64) {
-        self.bytes(at, len);
-        // Without the descriptor the pages stay, and the block is cold in name only.
-        if let Ok(file) = self.file() {
-            let _ = memory::punch(file, at, len);
+        let bytes = self.bytes(at, len);
+        let punched = self.file().map(|file| memory::punch(file, at, len));
+        if !matches!(punched, Ok(Ok(()))) {
+            // Without the descriptor the pages stay, and the block is cold in name only.
+            // SAFETY: within the arena; the structure that called owns the block.
+            unsafe { bytes.write_bytes(0, len as usize) };
         }
     }
     #[inline]

@@ -40,6 +40,11 @@ pub(crate) fn carry(arena: &Arena, handle: Handle) -> Result<()> {
     })
 }
 
+/// Whether what the calling thread writes goes to a place that we can see: a message, or a child.
+pub fn is_known() -> bool {
+    CARRIERS.with_borrow(|carriers| !carriers.is_empty())
+}
+
 struct Pop;
 
 impl Drop for Pop {

@@ -13,6 +13,11 @@ const HERE: u64 = u64::MAX;
 /// Waits until one of `events` holds, until a deadline of [`time::deadline`]; false if the time is
 /// over. `Err(INTR)` if a signal came, or may have come.
 pub fn wait(fd: BorrowedFd<'_>, events: PollFlags, until: Option<u64>) -> io::Result<bool> {
+    wait_any(&mut [PollFd::from_borrowed_fd(fd, events)], until)
+}
+
+/// The same for several: until one of them has what it wants.
+pub fn wait_any(fds: &mut [PollFd<'_>], until: Option<u64>) -> io::Result<bool> {
     let now = time::now();
     let slice = life::attends_to_signals().then(|| now.saturating_add(SLICE));
     let end = match (until, slice) {
@@ -20,8 +25,7 @@ pub fn wait(fd: BorrowedFd<'_>, events: PollFlags, until: Option<u64>) -> io::Re
         (until, slice) => until.or(slice),
     };
     let left = end.map(|end| time::timespec(end.saturating_sub(now)));
-    let mut fds = [PollFd::from_borrowed_fd(fd, events)];
-    if poll(&mut fds, left.as_ref())? > 0 {
+    if poll(fds, left.as_ref())? > 0 {
         return Ok(true);
     }
     if until.is_some_and(|until| until <= time::now()) {

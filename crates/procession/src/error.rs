@@ -47,6 +47,8 @@ pub enum Kind {
     PoolBroken,
     /// The task was not done when the time was over.
     TimedOut,
+    /// The other end of a connection has another key.
+    AuthenticationFailed,
     /// `procession::init()` was not called first thing in `main`.
     NotInitialized,
 }
@@ -58,6 +60,8 @@ pub struct Error {
     message: String,
     /// Process id of the one whose death is the cause, 0 if none is.
     pid: u32,
+    /// The system's number of the error, 0 if it has none.
+    number: i32,
 }
 
 impl Error {
@@ -67,6 +71,7 @@ impl Error {
             kind,
             message: message.into(),
             pid: 0,
+            number: 0,
         }
     }
 
@@ -76,6 +81,7 @@ impl Error {
             kind,
             message: message.into(),
             pid,
+            number: 0,
         }
     }
 
@@ -89,11 +95,19 @@ impl Error {
         (self.pid != 0).then_some(self.pid)
     }
 
+    /// The system's number of the error, as in `errno`, if the system refused and said why.
+    pub fn os_error(&self) -> Option<i32> {
+        (self.number != 0).then_some(self.number)
+    }
+
     pub(crate) fn system(doing: &str, error: rustix::io::Errno) -> Self {
-        Self::new(
-            Kind::System,
-            format!("{doing}: {}", std::io::Error::from(error)),
-        )
+        Self {
+            number: error.raw_os_error(),
+            ..Self::new(
+                Kind::System,
+                format!("{doing}: {}", std::io::Error::from(error)),
+            )
+        }
     }
 }
 

@@ -9,10 +9,10 @@ use crate::program;
 use crate::sys::life_word::{LifeWord, Taken};
 use crate::sys::process::{self, Identity};
 use procession_shm::layout::header;
-use procession_shm::recover;
 use procession_shm::section::Section;
 use procession_shm::slot::{self, State, state_word};
 use procession_shm::{Fate, Owner, World};
+use procession_shm::{job, recover};
 use std::cell::Cell;
 use std::sync::atomic::Ordering;
 
@@ -255,6 +255,11 @@ pub(crate) fn notice_death(arena: &Arena, slot: u32) -> bool {
     // The state is read before the life word, and must still be it: the word of a successor says nothing of this one.
     let seen = arena.load(at);
     let died = LifeWord::says_died(arena.life(slot).word().load(Ordering::Acquire));
+    if died && job::is_running(arena, slot) {
+        // While it can be asked: from the mark on what it ran is lost, with this code, for whoever looks.
+        let process = arena.load(arena.layout().thread(slot) + slot::word::PROCESS) as u32;
+        program::note_exit(arena, process);
+    }
     let killed = died && recover::mark_killed(arena, slot, seen);
     if killed {
         arena.tell_death();

@@ -12,23 +12,87 @@ use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
-/// Data that means the same in every process: no pointers, no padding that matters, valid in any bits.
-///
-/// # Safety
-/// Any bytes that another process, or a half-finished write of a killed one, left there are a valid
-/// value of the type, and its meaning does not depend on the process.
-pub unsafe trait PlainData: Copy + Send + 'static {}
+/// Data that means the same in every process: no pointers, no padding, valid in any bits, so that what a killed
+/// process has half-written is a value still. Numbers, arrays of them, and what derives [`bytemuck::Pod`].
+pub trait PlainData: bytemuck::Pod + Send {}
 
-macro_rules! plain {
-    ($($type:ty)*) => {$(
-        // SAFETY: numbers are valid in any bits and mean the same everywhere.
-        unsafe impl PlainData for $type {}
-    )*};
+impl<T: bytemuck::Pod + Send> PlainData for T {}
+
+/// A lock and the bytes that it guards.
+#[derive(Clone, Debug)]
+pub(crate) struct Guarded {
+    object: Object,
 }
-plain!(u8 u16 u32 u64 u128 usize i8 i16 i32 i64 i128 isize f32 f64);
 
-// SAFETY: an array is as plain as its elements.
-unsafe impl<T: PlainData, const N: usize> PlainData for [T; N] {}
+impl Guarded {
+    /// Guards a copy of these bytes.
+    pub fn new(bytes: &[u8]) -> Result<Self> {
+        let len = bytes.len() as u64;
+        let object = Object::create(object::Kind::Mutex, |arena, entry, body| {
+            let block = heap::alloc_len(arena, len.max(1))?;
+            arena.write(block, bytes);
+            arena.store(body + object::BODY_LEN, len);
+            arena.store(body + object::BODY_BLOCK, block);
+            heap::set_tag(arena, block, Tag::Shared(entry, Holds::Bytes));
+            Ok(())
+        })?;
+        Ok(Self { object })
+    }
+
+    fn lock_word(&self) -> Lock {
+        Lock(self.object.body())
+    }
+
+    /// Whether it could be locked before a deadline of [`crate::time::deadline`].
+    pub fn lock(&self, until: Option<u64>) -> Result<bool> {
+        let arena = self.object.arena();
+        retry(|| settle(self.lock_word().acquire(arena, until, OnEnd::Breaks)))
+    }
+
+    /// Releases what the caller holds.
+    pub fn unlock(&self) {
+        let _ = self.lock_word().release(self.object.arena(), true);
+    }
+
+    pub fn reset(&self) -> bool {
+        self.lock_word().reset(self.object.arena())
+    }
+
+    /// The bytes, aligned to 64, and how many.
+    pub fn bytes(&self) -> (*mut u8, usize) {
+        let arena = self.object.arena();
+        let block = self.object.word(object::BODY_BLOCK);
+        let len = self.object.word(object::BODY_LEN);
+        let len = len.min(heap::capacity(arena, block));
+        (arena.bytes(block, len), len as usize)
+    }
+
+    pub fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.object.serialize(serializer)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+        fits: impl FnOnce(usize) -> bool,
+    ) -> Result<Self, D::Error> {
+        let object = deserialize(deserializer, object::Kind::Mutex)?;
+        let guarded = Self { object };
+        if fits(guarded.bytes().1) {
+            return Ok(guarded);
+        }
+        Err(serde::de::Error::custom(
+            "the lock guards data of another type",
+        ))
+    }
+}
+
+/// Fails to compile for data that the arena can't align.
+pub(crate) const fn check_alignment<T>() {
+    assert!(
+        align_of::<T>() <= 64,
+        "data aligned to more than 64 bytes can't be shared"
+    );
+}
 
 /// Plain data in shared memory, behind a lock. A holder that is killed leaves it broken: see [`crate::Lock`].
 ///
@@ -40,36 +104,18 @@ unsafe impl<T: PlainData, const N: usize> PlainData for [T; N] {}
 /// ```
 #[derive(Debug)]
 pub struct Mutex<T: PlainData> {
-    object: Object,
+    guarded: Guarded,
     data: PhantomData<T>,
 }
 
 impl<T: PlainData> Mutex<T> {
     /// A mutex over `value`.
     pub fn new(value: T) -> Result<Self> {
-        const {
-            assert!(
-                align_of::<T>() <= 64,
-                "data aligned to more than 64 bytes can't be shared"
-            )
-        };
-        let object = Object::create(object::Kind::Mutex, |arena, entry, body| {
-            let block = heap::alloc_len(arena, (size_of::<T>() as u64).max(1))?;
-            let at = arena.bytes(block, size_of::<T>() as u64);
-            // SAFETY: the block is ours, large enough, and aligned to 64 bytes.
-            unsafe { at.cast::<T>().write(value) };
-            arena.store(body + object::BODY_BLOCK, block);
-            heap::set_tag(arena, block, Tag::Shared(entry, Holds::Bytes));
-            Ok(())
-        })?;
+        const { check_alignment::<T>() };
         Ok(Self {
-            object,
+            guarded: Guarded::new(bytemuck::bytes_of(&value))?,
             data: PhantomData,
         })
-    }
-
-    fn lock_word(&self) -> Lock {
-        Lock(self.object.body())
     }
 
     /// Locks it; waits as long as it takes.
@@ -84,28 +130,24 @@ impl<T: PlainData> Mutex<T> {
     }
 
     fn guard(&self, until: Option<u64>) -> Result<Option<MutexGuard<'_, T>>> {
-        let arena = self.object.arena();
-        let locked = retry(|| settle(self.lock_word().acquire(arena, until, OnEnd::Breaks)))?;
+        let locked = self.guarded.lock(until)?;
         Ok(locked.then(|| MutexGuard { mutex: self }))
     }
 
     /// Makes a broken mutex usable again, with the data as the dead holder left it.
     pub fn reset(&self) -> bool {
-        self.lock_word().reset(self.object.arena())
+        self.guarded.reset()
     }
 
     fn data(&self) -> *mut T {
-        self.object
-            .arena()
-            .bytes(self.object.word(object::BODY_BLOCK), size_of::<T>() as u64)
-            .cast()
+        self.guarded.bytes().0.cast()
     }
 }
 
 impl<T: PlainData> Clone for Mutex<T> {
     fn clone(&self) -> Self {
         Self {
-            object: self.object.clone(),
+            guarded: self.guarded.clone(),
             data: PhantomData,
         }
     }
@@ -113,21 +155,14 @@ impl<T: PlainData> Clone for Mutex<T> {
 
 impl<T: PlainData> Serialize for Mutex<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.object.serialize(serializer)
+        self.guarded.serialize(serializer)
     }
 }
 
 impl<'de, T: PlainData> Deserialize<'de> for Mutex<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let object = deserialize(deserializer, object::Kind::Mutex)?;
-        let block = object.word(object::BODY_BLOCK);
-        if heap::capacity(object.arena(), block) < size_of::<T>() as u64 {
-            return Err(serde::de::Error::custom(
-                "the mutex holds data of another type",
-            ));
-        }
         Ok(Self {
-            object,
+            guarded: Guarded::deserialize(deserializer, |len| len == size_of::<T>())?,
             data: PhantomData,
         })
     }
@@ -157,9 +192,6 @@ impl<T: PlainData> DerefMut for MutexGuard<'_, T> {
 
 impl<T: PlainData> Drop for MutexGuard<'_, T> {
     fn drop(&mut self) {
-        let _ = self
-            .mutex
-            .lock_word()
-            .release(self.mutex.object.arena(), true);
+        self.mutex.guarded.unlock();
     }
 }

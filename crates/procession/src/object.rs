@@ -37,6 +37,15 @@ impl Object {
         Self::of(arena, handle, kind)
     }
 
+    /// Adopts what `make` has made: this process has a lease on it.
+    pub(crate) fn make(
+        kind: Kind,
+        make: impl FnOnce(&Arena) -> Result<Handle, OutOfMemory>,
+    ) -> Result<Self> {
+        let arena = Arena::get()?;
+        Self::of(arena, make(arena)?, kind)
+    }
+
     fn of(arena: &Arena, handle: Handle, kind: Kind) -> Result<Self> {
         let body = object::body(arena, handle, kind)?;
         Ok(Self { handle, kind, body })
@@ -70,14 +79,18 @@ impl Object {
 
     /// A name for the object that the current carrier takes along: see [`carrier`].
     pub fn name(&self) -> Result<Name> {
-        let arena = self.arena();
-        carrier::carry(arena, self.handle)?;
+        carrier::carry(self.arena(), self.handle)?;
+        Ok(self.name_alone())
+    }
+
+    /// A name for one who finds the object as long as others keep it alive: no carrier takes it along.
+    pub fn name_alone(&self) -> Name {
         let Handle { id, generation } = self.handle;
-        Ok(Name {
-            program: arena.program(),
+        Name {
+            program: self.arena().program(),
             id,
             generation,
-        })
+        }
     }
 
     /// The arena that it is in.

@@ -244,6 +244,17 @@ impl RawQueue {
         Ok(Self { object })
     }
 
+    /// A new queue that counts what is put into it and what is done: see [`JoinableQueue`](crate::JoinableQueue).
+    pub fn new_joinable(max_size: u64) -> Result<Self> {
+        let object = Object::create(object::Kind::Queue, |arena, entry, body| {
+            let link = body + object::BODY_BLOCK;
+            shm::Queue::init(arena, entry, link, max_size)?;
+            shm::Queue::at(arena.load(link)).start_counting(arena);
+            Ok(())
+        })?;
+        Ok(Self { object })
+    }
+
     /// The queue that an object is.
     pub fn from_object(object: Object) -> Self {
         Self { object }
@@ -340,6 +351,14 @@ impl RawQueue {
                     ),
                 })
             })
+    }
+
+    /// Waits until there is a message, and leaves it there; false if the time is over, or `ended`. As [`Gate`] has it,
+    /// whoever makes `ended` true wakes who waits. An error of kind [`Kind::Interrupted`] says that a signal came.
+    ///
+    /// [`Gate`]: procession_shm::gate::Gate
+    pub fn await_item(&self, until: Option<u64>, ended: impl Fn() -> bool) -> Result<bool> {
+        Ok(self.shm().await_item(self.arena(), until, ended)?)
     }
 
     /// Gets the oldest message, for which nothing has to be prepared.

@@ -4,12 +4,15 @@
 //! (1996), segments protected by hazard pointers (Michael, 2004); but the claim stands in the cell, with its owner,
 //! instead of in the tail, and a claim may be revoked. *Invariant*, states and deaths: README.md of this crate.
 
+mod awaiting;
 mod cell;
+mod joinable;
 mod segment;
 mod walk;
 
 use self::cell::{CLAIMED, Cell, FULL_BLOCK, FULL_INLINE, SLOT, TAKEN, cell};
 pub(crate) use self::cell::{names, taken_by};
+pub use self::joinable::AllDone;
 pub(crate) use self::segment::sweep_segments;
 use self::segment::{
     GET_HINT, LIFE, NEXT, PUT_HINT, QUEUE, SEQ, cell_at, free_segment, full_behind, new_segment,
@@ -33,6 +36,10 @@ const SPACE: u64 = 192;
 const MAX_SIZE: u64 = 256;
 /// Not 0: claims were revoked, so one item taken may make room for several.
 const DISTURBED: u64 = 264;
+/// Not 0: what is put is counted. See [`joinable`].
+const COUNTS: u64 = 272;
+const FINISHED: u64 = 320;
+const DONE: u64 = 328;
 
 /// Messages of up to so many bytes stand in the cell itself.
 pub const INLINE: usize = 112;
@@ -225,7 +232,7 @@ impl Queue {
         let _section = Section::QueuePut.enter();
         let frame = Frame::enter(world);
         let done = match item {
-            Item::Inline(kind, bytes) if bytes.len() <= INLINE => {
+            Item::Inline(kind, bytes) if bytes.len() <= INLINE && !self.counts(world) => {
                 self.put_inline(world, &frame, *kind, bytes)
             }
             Item::Inline(kind, bytes) => match message_of(world, *kind, bytes) {

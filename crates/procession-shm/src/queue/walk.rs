@@ -3,6 +3,7 @@
 use super::cell::{Cell, REVOKED, cell};
 use super::segment::{GET_HINT, NEXT, cell_at, free_if_retired};
 use super::{DISTURBED, HEAD, LOOKS, Queue, head_segment};
+use crate::section::Section;
 use crate::slot::{Frame, Hazard};
 use crate::world::{Off, World};
 
@@ -100,6 +101,7 @@ impl Queue {
     }
 
     pub(super) fn len_up_to<W: World>(self, world: &W, enough: u64) -> u64 {
+        let _section = Section::QueueLen.enter();
         let frame = Frame::enter(world);
         let len = self.count(world, &frame, false, enough);
         self.leave(world, frame);

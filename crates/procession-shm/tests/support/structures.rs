@@ -20,6 +20,19 @@ pub fn make_queue<W: World>(w: &W, max: u64) -> (object::Handle, Queue) {
     (handle, Queue::at(w.load(body + object::BODY_BLOCK)))
 }
 
+/// A queue that counts what is put into it.
+pub fn make_joinable<W: World>(w: &W, max: u64) -> (object::Handle, Queue) {
+    let handle = object::create(w, Kind::Queue, |entry, body| {
+        let link = body + object::BODY_BLOCK;
+        Queue::init(w, entry, link, max)?;
+        Queue::at(w.load(link)).start_counting(w);
+        Ok(())
+    })
+    .expect("room for a queue");
+    let body = object::body(w, handle, Kind::Queue).expect("it lives");
+    (handle, Queue::at(w.load(body + object::BODY_BLOCK)))
+}
+
 /// A condition.
 pub fn make_condition<W: World>(w: &W) -> (object::Handle, Condition) {
     let handle = object::create(w, Kind::Condition, |entry, body| {

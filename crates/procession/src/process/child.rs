@@ -6,6 +6,8 @@ use crate::arena::Arena;
 use crate::carrier;
 use crate::cpu;
 use crate::error::{Error, Kind, Result};
+use crate::janitor;
+use crate::parcel;
 use crate::program;
 use crate::sys::process::{self as sys, Identity};
 use crate::template;
@@ -100,6 +102,7 @@ pub fn init() {
     let code = match mark.as_deref().and_then(OsStr::to_str) {
         Some(MARK) => run(&numbers()),
         Some(forkserver::MARK) => forkserver::serve(&numbers()),
+        Some(janitor::MARK) => janitor::serve(&numbers()),
         _ => return,
     };
     std::process::exit(code.unwrap_or_else(|| {
@@ -113,7 +116,7 @@ pub fn init() {
 }
 
 /// A descriptor that the starter handed to this process for this use only.
-pub(super) fn received(number: u64) -> OwnedFd {
+pub(crate) fn received(number: u64) -> OwnedFd {
     // SAFETY: it was opened for this process, which knows it by this number alone.
     let fd = unsafe { OwnedFd::from_raw_fd(number as RawFd) };
     let _ = rustix::io::fcntl_setfd(fd.as_fd(), rustix::io::FdFlags::CLOEXEC);
@@ -193,7 +196,7 @@ fn catch(call: impl FnOnce() -> Result<Vec<u8>>) -> Answer {
 }
 
 /// The command line by which this program runs again: its name, a mark, and numbers.
-pub(super) fn command_line(mark: &str, numbers: &[u64]) -> Vec<CString> {
+pub(crate) fn command_line(mark: &str, numbers: &[u64]) -> Vec<CString> {
     let program = std::env::args_os().next().unwrap_or_default().into_vec();
     let numbers = numbers.iter().map(u64::to_string);
     let words = std::iter::once(mark.to_string()).chain(numbers);
@@ -212,6 +215,7 @@ pub(super) fn exec(arena: &Arena, record: u32, mail: &Mail) -> Result<u32> {
     if let Some((send, receive, _)) = template::ends() {
         fds.extend([send, receive]);
     }
+    fds.extend(parcel::hand_on(arena, record));
     let mut argv: Vec<*mut libc::c_char> =
         words.iter().map(|word| word.as_ptr().cast_mut()).collect();
     argv.push(std::ptr::null_mut());

@@ -6,6 +6,7 @@ use super::surroundings::Descriptors;
 use crate::arena::Arena;
 use crate::error::{Error, Kind, Result};
 use crate::lock::retry;
+use crate::parcel;
 use crate::program;
 use crate::sys::process as sys;
 use crate::template::{self, Answer, Started, Taken, Template};
@@ -75,6 +76,8 @@ fn start_template(arena: &Arena, record: u32) -> Result<()> {
             standing,
         ];
         let words = child::command_line(MARK, &numbers);
+        let mut keep = keep.to_vec();
+        keep.extend(parcel::hand_on(arena, record));
         template::start(arena, record, c"/proc/self/exe", &words, &keep)
     };
     start()

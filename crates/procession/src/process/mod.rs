@@ -11,7 +11,7 @@ mod surroundings;
 pub(crate) mod token;
 
 pub use child::{Current, Parent, current_process, init, parent_process};
-pub(crate) use child::{check_initialized, set_worker_name};
+pub(crate) use child::{check_initialized, command_line, received, set_worker_name};
 pub use method::{StartMethod, set_start_method, start_method};
 pub(crate) use start::write_name;
 pub use start::{Builder, Child, Process, active_children};

@@ -115,6 +115,15 @@ pub fn send_now(socket: RawFd, bytes: &[u8], descriptors: &[RawFd]) -> io::Resul
 
 /// Waits for a message and receives it; with `now`, `Err(AGAIN)` if there is none.
 pub fn receive(socket: RawFd, into: &mut [u8], now: bool) -> io::Result<Received> {
+    received(socket, into, if now { libc::MSG_DONTWAIT } else { 0 })
+}
+
+/// The next message, with copies of its descriptors; it stays where it is. `Err(AGAIN)` if there is none.
+pub fn peek(socket: RawFd, into: &mut [u8]) -> io::Result<Received> {
+    received(socket, into, libc::MSG_DONTWAIT | libc::MSG_PEEK)
+}
+
+fn received(socket: RawFd, into: &mut [u8], flags: libc::c_int) -> io::Result<Received> {
     let mut control = Control([0; CONTROL_BYTES]);
     let mut part = libc::iovec {
         iov_base: into.as_mut_ptr().cast(),
@@ -125,7 +134,7 @@ pub fn receive(socket: RawFd, into: &mut [u8], now: bool) -> io::Result<Received
         descriptors: Vec::new(),
         sender: None,
     };
-    let flags = libc::MSG_CMSG_CLOEXEC | if now { libc::MSG_DONTWAIT } else { 0 };
+    let flags = flags | libc::MSG_CMSG_CLOEXEC;
     // SAFETY: the header and its buffers live through the call; the kernel writes control messages that lie
     // within the length it leaves, and the descriptors in them are ours from here on.
     unsafe {

@@ -6,4 +6,5 @@ pub mod futex;
 pub mod life_word;
 pub mod memory;
 pub mod message;
+pub mod named_file;
 pub mod process;

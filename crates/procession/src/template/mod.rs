@@ -26,7 +26,6 @@ use crate::error::{Error, Kind, Result};
 use crate::program;
 use crate::sys::message;
 use procession_shm::World;
-use procession_shm::layout::header;
 use procession_shm::process::{self as record, State};
 use rustix::fd::{AsRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicPtr, Ordering};
@@ -50,7 +49,7 @@ mod door {
 }
 
 const DOOR_BYTES: u64 = 256;
-const DOORS: u64 = (header::END - arena::word::DOORS) / DOOR_BYTES;
+const DOORS: u64 = (arena::word::SLOTS - arena::word::DOORS) / DOOR_BYTES;
 
 /// What a message holds: number of the request, record, generation, standing, number of descriptors.
 const MESSAGE_BYTES: usize = 40;

@@ -3,7 +3,7 @@
 use crate::run::{self, Make, Share};
 use crate::support::{Outcome, trial};
 use crate::table::Report;
-use crate::{items, memory, page, planted, pool, process, queue, recovery, step, sync};
+use crate::{items, joinable, memory, page, planted, pool, process, queue, recovery, step, sync};
 use libtest_mimic::{Arguments, Trial};
 use std::ffi::c_int;
 use std::process::{Command, Stdio};
@@ -69,6 +69,7 @@ pub fn main() {
 fn cases() -> Vec<(&'static str, Make)> {
     [
         queue::cases(),
+        joinable::cases(),
         sync::cases(),
         memory::cases(),
         pool::cases(),

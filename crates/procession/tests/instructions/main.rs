@@ -12,6 +12,8 @@ mod hasty;
 #[path = "../support/items.rs"]
 mod items;
 #[cfg(target_arch = "x86_64")]
+mod joinable;
+#[cfg(target_arch = "x86_64")]
 mod memory;
 #[cfg(target_arch = "x86_64")]
 mod page;

@@ -4,7 +4,9 @@ use crate::items::{Form, arena, get, make_queue, put};
 use crate::run::Make;
 use crate::stage::{End, Stage, limit};
 use procession::queue::RawQueue;
+use procession::shm::memory;
 use procession::shm::message::Message;
+use procession::shm::name::{self, File};
 use procession::shm::object::{self, Kind};
 use procession::shm::queue::{Item, Queue};
 use procession::shm::tag::Holds;
@@ -30,7 +32,18 @@ enum Does {
     Receive,
     /// Makes those look again who wait for an item.
     WakeAll,
+    /// Makes memory of so many bytes and drops it.
+    Memory(u64),
+    /// Tracks a name and forgets it.
+    Name,
+    /// Counts the items.
+    Len,
 }
+
+const FILE: File = File {
+    device: 1,
+    inode: 2,
+};
 
 struct Play {
     does: Does,
@@ -99,6 +112,22 @@ impl Play {
             Does::Send => self.send(),
             Does::Receive => self.receive(),
             Does::WakeAll => self.queue.wake_consumers(w),
+            Does::Memory(len) => {
+                let made = memory::create(w, len).expect("room");
+                let body = object::body(w, made, Kind::Memory).expect("it is leased");
+                let (at, len) = memory::bytes(w, body);
+                // SAFETY: nobody else has it.
+                let bytes =
+                    unsafe { std::slice::from_raw_parts_mut(w.bytes(at, len), len as usize) };
+                assert!(bytes.iter().all(|&byte| byte == 0), "it is zero at first");
+                bytes.fill(0xff);
+                object::unlease(w, made, w.my_process());
+            }
+            Does::Name => {
+                let tracked = name::track(w, b"name", FILE).expect("room");
+                name::forget(w, tracked);
+            }
+            Does::Len => assert_eq!(self.queue.len(w), 0),
         }
     }
 }
@@ -113,8 +142,16 @@ impl Stage for Play {
         true
     }
 
-    fn check(&mut self, _: End) {
+    fn check(&mut self, end: End) {
         let (w, handle) = (arena(), self.raw.object().handle());
+        if end == End::Killed {
+            // One whose file had no name yet does no harm: it goes with the program.
+            name::visit(w, |tracked, file, text| {
+                assert_eq!((file, text), (FILE, &b"name"[..]), "it is whole");
+                name::forget(w, tracked);
+                true
+            });
+        }
         assert!(object::body(w, handle, Kind::Queue).is_ok(), "it is leased");
         self.receive();
         self.receive();
@@ -146,5 +183,8 @@ pub fn cases() -> Vec<(&'static str, Make)> {
         ("send", play(Does::Send)),
         ("receive", play(Does::Receive)),
         ("wake_all", play(Does::WakeAll)),
+        ("memory", play(Does::Memory(100))),
+        ("name", play(Does::Name)),
+        ("len", play(Does::Len)),
     ]
 }

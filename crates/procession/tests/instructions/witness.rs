@@ -31,6 +31,8 @@ pub enum Order {
     Barrier,
     /// Waits for element 0 of a job.
     Job,
+    /// Waits until all that was put into a queue is done.
+    Join,
 }
 
 // Words of the page.
@@ -136,6 +138,8 @@ fn obey(order: u64, at: Off, generation: u64) -> u64 {
             _ => Ok(Passed::Broken),
         };
         if passed == Ok(Passed::Yes) { 0 } else { BROKEN }
+    } else if is(Order::Join) {
+        u64::from(Queue::at(at).join(w, None) == Ok(true))
     } else {
         let handle = Handle { id: at, generation };
         let job = Job::of(w, handle).expect("it lives");

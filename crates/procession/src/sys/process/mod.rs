@@ -50,6 +50,21 @@ pub fn leave_streams_and_directory() -> io::Result<()> {
     rustix::process::chdir("/")
 }
 
+/// This process stays on when all around it ends: a session of its own, none of the streams but the one for errors, no
+/// directory, and no signal that a terminal or an end of the day sends.
+pub fn settle_apart() -> io::Result<()> {
+    // Who leads a group can't; then it is apart already.
+    let _ = rustix::process::setsid();
+    for signal in [libc::SIGINT, libc::SIGQUIT, libc::SIGHUP, libc::SIGTERM] {
+        // SAFETY: to ignore a signal runs nothing.
+        unsafe { libc::signal(signal, libc::SIG_IGN) };
+    }
+    let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
+    rustix::stdio::dup2_stdin(&null)?;
+    rustix::stdio::dup2_stdout(&null)?;
+    rustix::process::chdir("/")
+}
+
 /// Closes a descriptor of which only the number is known.
 pub fn close(fd: RawFd) {
     // SAFETY: the caller owns the descriptor; it is closed once.
@@ -132,6 +147,20 @@ pub fn hold_interrupts() -> Mask {
 pub fn restore(mask: &Mask) {
     // SAFETY: the mask was written by the kernel.
     unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &mask.0, std::ptr::null_mut()) };
+}
+
+/// Calls with all signals held back from the calling thread, and for good from the threads that it starts meanwhile.
+pub fn without_signals<T>(call: impl FnOnce() -> T) -> T {
+    // SAFETY: sigset_t is a plain array of bits, and is written before it is read.
+    let before = unsafe {
+        let (mut all, mut before) = (std::mem::zeroed(), std::mem::zeroed());
+        libc::sigfillset(&mut all);
+        libc::pthread_sigmask(libc::SIG_SETMASK, &all, &mut before);
+        Mask(before)
+    };
+    let done = call();
+    restore(&before);
+    done
 }
 
 fn last_error() -> Errno {

@@ -1,0 +1,62 @@
+"""Pieces of shared memory, by the names of multiprocessing.heap: each is the arena's by itself."""
+
+from typing import Any
+
+from ._procession import Memory
+
+__all__ = ["Arena", "BufferWrapper"]
+
+
+class Arena:
+    """`size` bytes of shared memory; `buffer` is a writable view of them.
+
+    The processes that have it see the same bytes. It travels through queues, pipes and as an
+    argument.
+
+    >>> arena = Arena(4096)
+    >>> arena.buffer[:2] = b"ok"
+    """
+
+    def __init__(self, size: int) -> None:
+        self._take(Memory(size))
+
+    def _take(self, memory: Memory) -> None:
+        self.size = len(memory)
+        self.memory = memory
+        self.buffer = memoryview(memory)
+
+    def __getstate__(self) -> Memory:
+        return self.memory
+
+    def __setstate__(self, memory: Memory) -> None:
+        self._take(memory)
+
+
+class BufferWrapper:
+    """`size` bytes of shared memory for one value.
+
+    ValueError for a negative size. What stands in it is pickled by its own reducer, so a wrapper by
+    itself is not: RuntimeError.
+    """
+
+    def __init__(self, size: int) -> None:
+        if size < 0:
+            raise ValueError(f"Size {size} out of range: it must be 0 or more")
+        self.memory = Memory(size)
+
+    @classmethod
+    def of(cls, memory: Memory) -> "BufferWrapper":
+        """The wrapper of memory that is there already."""
+        wrapper = cls.__new__(cls)
+        wrapper.memory = memory
+        return wrapper
+
+    def create_memoryview(self) -> memoryview:
+        """A writable view of the bytes, which keeps them."""
+        return memoryview(self.memory)
+
+    def __reduce__(self) -> Any:
+        raise RuntimeError(
+            "a shared value that is pickled without procession's pickler would arrive as a private "
+            "copy; hand it to a Process, a Pool, a Queue or a Connection of procession"
+        )

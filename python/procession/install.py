@@ -1,0 +1,99 @@
+"""`install()`: `import multiprocessing` gives procession from then on, here and in all children.
+
+Each module of ours is put in the place of the standard library's of the same name. Ours have taken
+what they need of the standard library's when they were imported, so all of them are imported first.
+"""
+
+import multiprocessing
+import sys
+from importlib import import_module
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import Any, Optional
+
+_THEIRS = "multiprocessing"
+_OURS = __package__
+
+MODULES = (
+    "connection",
+    "context",
+    "dummy",
+    "dummy.connection",
+    "forkserver",
+    "heap",
+    "managers",
+    "pool",
+    "popen_fork",
+    "popen_forkserver",
+    "popen_spawn_posix",
+    "process",
+    "queues",
+    "reduction",
+    "resource_sharer",
+    "resource_tracker",
+    "shared_memory",
+    "sharedctypes",
+    "spawn",
+    "synchronize",
+    "util",
+)
+
+
+class _Finder:
+    """Finds what else is imported from multiprocessing: no module of ours is loaded twice."""
+
+    @staticmethod
+    def find_spec(name: str, path: Any = None, target: Any = None) -> Optional[ModuleSpec]:
+        package, _, module = name.partition(".")
+        if package != _THEIRS or not module:
+            return None
+        return ModuleSpec(name, _Finder)
+
+    @staticmethod
+    def create_module(spec: ModuleSpec) -> None:
+        return None
+
+    @staticmethod
+    def exec_module(module: ModuleType) -> None:
+        name = module.__name__
+        try:
+            sys.modules[name] = import_module(_OURS + name[len(_THEIRS) :])
+        except ModuleNotFoundError as error:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name) from error
+
+
+def install() -> None:
+    """Puts procession in the place of multiprocessing, for what is imported from now on.
+
+    Children have it too, under each start method. Call it before anything else imports
+    multiprocessing: who has imported it keeps what he has. A second call does nothing.
+
+    >>> import procession
+    >>> procession.install()
+    >>> import multiprocessing
+    >>> multiprocessing.Queue is procession.Queue
+    True
+    """
+    if is_installed():
+        return
+    # All before the first takes its place: they import each other's counterparts.
+    modules = {name: _load(name) for name in MODULES}
+    for name, module in modules.items():
+        sys.modules[f"{_THEIRS}.{name}"] = module
+    sys.modules[_THEIRS] = sys.modules[_OURS]
+    sys.meta_path.insert(0, _Finder)
+
+
+def _load(name: str) -> ModuleType:
+    try:
+        return import_module(f".{name}", _OURS)
+    except ModuleNotFoundError:  # not made yet
+        module = import_module(f"{_THEIRS}.{name}")
+        if "." not in name:
+            setattr(sys.modules[_OURS], name, module)
+        return module
+
+
+def is_installed() -> bool:
+    """Whether procession has the place of multiprocessing."""
+    return sys.modules.get(_THEIRS) is sys.modules[_OURS]

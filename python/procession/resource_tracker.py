@@ -1,0 +1,7 @@
+"""The standard library's own `resource_tracker`, under our name too, for names that it is given.
+Nothing of ours but SharedMemory has a name."""
+
+import sys
+from multiprocessing import resource_tracker
+
+sys.modules[__name__] = resource_tracker

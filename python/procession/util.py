@@ -1,0 +1,7 @@
+"""The standard library's own `util`, under our name too: finalizers, what runs after a fork and the
+logger are one for all processes of a program."""
+
+import sys
+from multiprocessing import util
+
+sys.modules[__name__] = util
