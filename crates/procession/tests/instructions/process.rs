@@ -17,29 +17,43 @@ enum Does {
     Reserve,
     /// Shows up in the record that was reserved for it, from its fork on.
     ShowUp,
+    /// Takes a record, since its fork reserved none, and a thread slot.
+    TakeRecord,
 }
 
-struct Play(Does);
+struct Play {
+    does: Does,
+    /// The record of the controller.
+    controller: u32,
+}
 
 impl Stage for Play {
     fn ready(&mut self) {
-        if !matches!(self.0, Does::TakeSlot | Does::ShowUp) {
+        if !matches!(self.does, Does::TakeSlot | Does::ShowUp | Does::TakeRecord) {
             arena().me();
         }
     }
 
     fn is_long(&self) -> bool {
-        self.0 == Does::ShowUp
+        self.does == Does::ShowUp
     }
 
     fn acts_from_its_fork(&self) -> bool {
-        self.0 == Does::ShowUp
+        self.does == Does::ShowUp
+    }
+
+    fn is_foreign(&self) -> bool {
+        self.does == Does::TakeRecord
     }
 
     fn act(&mut self) {
-        match self.0 {
+        match self.does {
             Does::TakeSlot => {
                 arena().me();
+            }
+            Does::TakeRecord => {
+                arena().me();
+                assert_ne!(arena().my_process(), self.controller);
             }
             Does::EndProcess => program::end_process(0),
             Does::Reserve => {
@@ -62,11 +76,17 @@ impl Stage for Play {
 }
 
 pub fn cases() -> Vec<(&'static str, Make)> {
-    let play = |does| -> Make { Box::new(move |_| Box::new(Play(does))) };
+    let play = |does| -> Make {
+        Box::new(move |_| {
+            let controller = arena().my_process();
+            Box::new(Play { does, controller })
+        })
+    };
     vec![
         ("slot", play(Does::TakeSlot)),
         ("end", play(Does::EndProcess)),
         ("reserve", play(Does::Reserve)),
         ("show_up", play(Does::ShowUp)),
+        ("foreign_fork", play(Does::TakeRecord)),
     ]
 }
