@@ -17,11 +17,9 @@ from multiprocessing.dummy import (
     Barrier,
     BoundedSemaphore,
     Condition,
-    DummyProcess,
     Event,
     JoinableQueue,
     Lock,
-    Namespace,
     Process,
     Queue,
     RLock,
@@ -31,6 +29,8 @@ from multiprocessing.dummy import (
     current_process,
     freeze_support,
 )
+from multiprocessing.dummy import DummyProcess as DummyProcess
+from multiprocessing.dummy import Namespace as Namespace
 from types import ModuleType
 from typing import Any, Callable, Optional
 
@@ -62,8 +62,6 @@ __all__ = [
 dict = builtins.dict
 list = builtins.list
 set = builtins.set
-Namespace = Namespace
-DummyProcess = DummyProcess
 
 
 def Pool(
