@@ -287,7 +287,7 @@ class Server:
             fallback = _FALLBACKS.get(name)
             if fallback is None:
                 raise AttributeError(
-                    f"{type(entry.obj)} has no method {name!r}, or it is not among those that may be "
+                    f"{type(entry.obj)} has no method {name!r}, or it is none of those that may be "
                     f"called: {sorted(entry.exposed)}"
                 )
             return "#RETURN", fallback(entry.obj)
