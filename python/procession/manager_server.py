@@ -348,14 +348,14 @@ class Server:
             else:
                 # The client gives this one up when it has a proxy.
                 entry.count += 1
-                self._kept[entry.ident] = entry
+                self._keep(entry)
         util.debug("%r callable returned object with id %r", typeid, entry.ident)
         return entry.ident, tuple(exposed)
 
     def grant(self, visitor: Visitor, entry: Entry) -> Passage:
         """Keeps an object for a proxy that goes to a client of ours."""
         with self.mutex:
-            self._kept[entry.ident] = entry
+            self._keep(entry)
             if visitor.same:
                 reference = entry.reference(self._bell)
                 visitor.granted.append(reference)
@@ -369,10 +369,16 @@ class Server:
         """What keeps an object for a proxy that leaves this process by other ways than as an
         answer."""
         with self.mutex:
-            self._kept[entry.ident] = entry
+            self._keep(entry)
             if Reference.can_travel():
                 return entry.reference(self._bell)
             return Passage("ticket", self._ticket_of(entry))
+
+    def _keep(self, entry: Entry) -> None:
+        if not self._kept:
+            # From now on somebody may end without a word.
+            self._bell.set()
+        self._kept[entry.ident] = entry
 
     def _settle(self, entry: Entry) -> None:
         with self.mutex:
@@ -386,7 +392,7 @@ class Server:
         with self.mutex:
             entry = self.entry(ident)
             entry.count += 1
-            self._kept[ident] = entry
+            self._keep(entry)
 
     def decref(self, c: Any, ident: str) -> None:
         """Counts one less."""
@@ -407,7 +413,7 @@ class Server:
     def _ticket_of(self, entry: Entry) -> str:
         ticket = secrets.token_hex(8)
         entry.tickets.add(ticket)
-        self._kept[entry.ident] = entry
+        self._keep(entry)
         return ticket
 
     def _redeem(self, visitor: Visitor, ident: str, ticket: str) -> Passage:
@@ -445,6 +451,7 @@ class Server:
                 if count:
                     entry.links[number] = count
             self._heirs[number] = time.monotonic() + _HEIR_COMES
+            self._bell.set()
         return number
 
     def _drop_link(self, link: int) -> None:

@@ -24,6 +24,10 @@ from multiprocessing.managers import (  # type: ignore[attr-defined]
     State,
     Token,
     Value,
+    all_methods,  # noqa: F401  (looked for here, as the others so marked)
+    convert_to_error,  # noqa: F401
+    dispatch,  # noqa: F401
+    public_methods,  # noqa: F401
 )
 from typing import Any, Callable, ClassVar, Optional
 
@@ -45,7 +49,12 @@ from .manager_proxies import (
     SetProxy,
     ValueProxy,
 )
-from .manager_proxy import AutoProxy, BaseProxy
+from .manager_proxy import (
+    AutoProxy,
+    BaseProxy,
+    MakeProxyType,  # noqa: F401
+    RebuildProxy,  # noqa: F401
+)
 from .manager_server import Server, run_server
 from .manager_session import ask_once, is_answering, listener_client, remember_key, session
 

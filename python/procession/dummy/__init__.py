@@ -17,9 +17,11 @@ from multiprocessing.dummy import (
     Barrier,
     BoundedSemaphore,
     Condition,
+    DummyProcess,  # noqa: F401  (looked for here, as the other so marked)
     Event,
     JoinableQueue,
     Lock,
+    Namespace,  # noqa: F401
     Process,
     Queue,
     RLock,
@@ -29,12 +31,10 @@ from multiprocessing.dummy import (
     current_process,
     freeze_support,
 )
-from multiprocessing.dummy import DummyProcess as DummyProcess
-from multiprocessing.dummy import Namespace as Namespace
 from types import ModuleType
 from typing import Any, Callable, Optional
 
-from ..pool import ThreadPool
+from ..pool_threads import ThreadPool
 from .connection import Pipe
 
 __all__ = [
