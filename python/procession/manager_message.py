@@ -1,7 +1,7 @@
 """Messages between a manager's server and its clients: the standard library's, and who reads them.
 
-What a proxy has to say when it is pickled depends on where the message goes, and what it does when it
-is unpickled on where the message came from. So each thread knows which end it is talking to.
+What a proxy has to say when it is pickled depends on where the message goes, and what it does when
+it is unpickled on where the message came from. So each thread knows which end it is talking to.
 """
 
 import contextlib

@@ -290,7 +290,7 @@ def test_threads_of_a_forgotten_pool_end():
     pool = ThreadPool(2)
     assert pool.apply(square, (2,)) == 4
     threads, gone = list(pool._pool), weakref.ref(pool)
-    with pytest.warns(ResourceWarning, match="unclosed running"):
+    with pytest.warns(ResourceWarning, match="unclosed running"):  # noqa: PT031
         del pool
         gc.collect()
     assert gone() is None

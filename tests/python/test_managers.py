@@ -1,4 +1,5 @@
-"""Managers: objects in a process of their own, used by proxies; the same words as multiprocessing."""
+"""Managers: objects in a process of their own, used by proxies; the same words as
+multiprocessing."""
 
 import gc
 import operator
@@ -103,7 +104,7 @@ def test_list_and_dict(manager):
     assert items[2:5] == [2, 3, 0]
     items.sort(reverse=True)
     assert (items[0], items.count(3), items.index(0), items.pop()) == (3, 2, 6, 0)
-    assert items + [9] == [*items[:], 9]
+    assert items.__add__([9]) == [*items[:], 9]
     assert str(items) == str(items[:])
     words = manager.dict({"a": 1}, b=2)
     words.update(c=3)
