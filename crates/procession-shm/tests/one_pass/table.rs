@@ -2,7 +2,9 @@
 
 use crate::play::{Play, Row, Share};
 use crate::stage::Case;
-use crate::{condition, heap, lock, object, planted, pool, process, queue, sync, violation};
+use crate::{
+    condition, heap, joinable, lock, memory, object, planted, pool, process, queue, sync, violation,
+};
 use libtest_mimic::{Arguments, Trial};
 use procession_shm::section::Section;
 use std::fmt::Write;
@@ -24,11 +26,13 @@ static ROWS: Mutex<Vec<((usize, &str), Row)>> = Mutex::new(Vec::new());
 fn cases() -> Vec<Case> {
     [
         queue::cases(),
+        joinable::cases(),
         lock::cases(),
         sync::cases(),
         condition::cases(),
         heap::cases(),
         object::cases(),
+        memory::cases(),
         pool::cases(),
         process::cases(),
     ]
