@@ -4,7 +4,6 @@ Each module of ours is put in the place of the standard library's of the same na
 what they need of the standard library's when they were imported, so all of them are imported first.
 """
 
-import multiprocessing
 import sys
 from importlib import import_module
 from importlib.machinery import ModuleSpec

@@ -328,9 +328,7 @@ def test_run_is_as_the_interpreter_runs_it(kind, flags, tmp_path):
 @pytest.mark.parametrize("kind", [as_script, as_module])
 def test_run_gives_procession_to_children(kind, method, tmp_path):
     command = ["-m", "procession", "run", *kind(tmp_path)]
-    said = run_program(
-        "", method, command=command, env={"PYTHONPATH": str(tmp_path)}, code=7
-    ).lines
+    said = run_program("", method, command=command, env={"PYTHONPATH": str(tmp_path)}, code=7).lines
     assert said[-1] == f"procession {'__main__' if method == 'fork' else '__mp_main__'}"
 
 
