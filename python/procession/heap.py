@@ -35,8 +35,8 @@ class Arena:
 
 
 class Heap:
-    """Says what BufferWrappers there are, as tests of multiprocessing.heap ask: each is an arena of one
-    block, which is gone when the wrapper is."""
+    """Says what BufferWrappers there are, as tests of multiprocessing.heap ask: each is an arena of
+    one block, which is gone when the wrapper is."""
 
     # There is nothing to lock, to join, or to free later.
     _lock = contextlib.nullcontext()
