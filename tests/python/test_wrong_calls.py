@@ -16,7 +16,12 @@ from typing import Any, Callable, NamedTuple, Optional
 import pytest
 from under_test import mp
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = [
+    pytest.mark.timeout(60),
+    # What the standard library leaves open after an error is not ours to judge.
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
 
 
 class Row(NamedTuple):
