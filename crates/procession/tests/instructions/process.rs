@@ -6,6 +6,7 @@ use crate::stage::{End, Stage};
 use crate::victim::fork;
 use procession::program;
 use procession::shm::World;
+use procession::shm::process::{self, State};
 
 #[derive(Clone, Copy, PartialEq)]
 enum Does {
@@ -17,27 +18,54 @@ enum Does {
     Reserve,
     /// Shows up in the record that was reserved for it, from its fork on.
     ShowUp,
+    /// Becomes the process that another record was reserved for, as a spare of a template does.
+    Become,
 }
 
-struct Play(Does);
+struct Play {
+    does: Does,
+    /// For who becomes another process, and in which use of it.
+    asked: Option<(u32, u64)>,
+}
+
+impl Play {
+    fn new(does: Does) -> Self {
+        let ask = || {
+            let record = program::reserve(arena()).expect("a record");
+            (record, program::generation(arena(), record))
+        };
+        let asked = (does == Does::Become).then(ask);
+        Self { does, asked }
+    }
+
+    /// Its starter needs the record no more.
+    fn let_go(&self) {
+        if let Some((record, _)) = self.asked {
+            match process::state(arena(), record) {
+                State::Reserved(_) => program::unreserve(arena(), record),
+                _ => program::let_go(arena(), record),
+            }
+        }
+    }
+}
 
 impl Stage for Play {
     fn ready(&mut self) {
-        if !matches!(self.0, Does::TakeSlot | Does::ShowUp) {
+        if !matches!(self.does, Does::TakeSlot | Does::ShowUp) {
             arena().me();
         }
     }
 
     fn is_long(&self) -> bool {
-        self.0 == Does::ShowUp
+        self.does == Does::ShowUp
     }
 
     fn acts_from_its_fork(&self) -> bool {
-        self.0 == Does::ShowUp
+        self.does == Does::ShowUp
     }
 
     fn act(&mut self) {
-        match self.0 {
+        match self.does {
             Does::TakeSlot => {
                 arena().me();
             }
@@ -47,6 +75,10 @@ impl Stage for Play {
                 program::unreserve(arena(), record);
             }
             Does::ShowUp => {}
+            Does::Become => {
+                let (record, generation) = self.asked.expect("it is asked for");
+                program::become_asked_for(arena(), record, generation);
+            }
         }
     }
 
@@ -58,15 +90,24 @@ impl Stage for Play {
         true
     }
 
-    fn check(&mut self, _: End) {}
+    fn check(&mut self, end: End) {
+        if end != End::Stopped {
+            self.let_go();
+        }
+    }
+
+    fn resumed(&mut self) {
+        self.let_go();
+    }
 }
 
 pub fn cases() -> Vec<(&'static str, Make)> {
-    let play = |does| -> Make { Box::new(move |_| Box::new(Play(does))) };
+    let play = |does| -> Make { Box::new(move |_| Box::new(Play::new(does))) };
     vec![
         ("slot", play(Does::TakeSlot)),
         ("end", play(Does::EndProcess)),
         ("reserve", play(Does::Reserve)),
         ("show_up", play(Does::ShowUp)),
+        ("become", play(Does::Become)),
     ]
 }
