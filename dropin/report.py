@@ -168,7 +168,7 @@ def write(path, rows, rules):
         "Written by `scripts/dropin`: the tests that come with an interpreter, in",
         "`test._test_multiprocessing` and `test.test_multiprocessing_main_handling`, are run with",
         "the standard library, then with procession in its place, in parent and children. What",
-        "passed there is asked for here. *Private* are tests that use names which the documentation",
+        "passed there is asked for here. *Private* are tests of names that the documentation",
         "has not (`dropin/private.txt`). *At the second try*: failed while classes ran side by",
         "side, passed alone. *Left*: when all was over. *Their locks*: semaphores of the standard",
         "library's.",
