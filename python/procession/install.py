@@ -4,7 +4,6 @@ Each module of ours is put in the place of the standard library's of the same na
 what they need of the standard library's when they were imported, so all of them are imported first.
 """
 
-import multiprocessing
 import sys
 from importlib import import_module
 from importlib.machinery import ModuleSpec
@@ -77,21 +76,11 @@ def install() -> None:
     if is_installed():
         return
     # All before the first takes its place: they import each other's counterparts.
-    modules = {name: _load(name) for name in MODULES}
+    modules = {name: import_module(f".{name}", _OURS) for name in MODULES}
     for name, module in modules.items():
         sys.modules[f"{_THEIRS}.{name}"] = module
     sys.modules[_THEIRS] = sys.modules[_OURS]
     sys.meta_path.insert(0, _Finder)
-
-
-def _load(name: str) -> ModuleType:
-    try:
-        return import_module(f".{name}", _OURS)
-    except ModuleNotFoundError:  # not made yet
-        module = import_module(f"{_THEIRS}.{name}")
-        if "." not in name:
-            setattr(sys.modules[_OURS], name, module)
-        return module
 
 
 def is_installed() -> bool:

@@ -18,7 +18,7 @@ from .affinity import usable_cpus
 from .beside import beside
 from .keeper import Plan, keep
 from .pool_callbacks import Callbacks
-from .pool_threads import ThreadPool
+from .pool_threads import ThreadPool  # noqa: F401  (it is looked for here)
 from .pool_imap import IMapIterator, IMapUnorderedIterator
 from .pool_result import (
     CALL,

@@ -30,10 +30,10 @@ pub(crate) mod word {
     pub const ROOT: u64 = RUNTIME + 16;
     /// Numbers requests to templates.
     pub const REQUESTS: u64 = RUNTIME + 24;
-    /// What tells the chest's two sockets from all others: see [`crate::parcel`].
-    pub const CHEST: u64 = RUNTIME + 32;
     /// The first janitor, as it names itself; 0: there was none yet.
     pub const JANITOR: u64 = RUNTIME + 40;
+    /// What tells the chest's two sockets from all others, in two words: see [`crate::parcel`].
+    pub const CHEST: u64 = RUNTIME + 48;
     /// The doors of templates: see [`crate::template`].
     pub const DOORS: u64 = RUNTIME + 256;
     /// The slots of parcels, to the end of the header: see [`crate::parcel`].

@@ -21,6 +21,9 @@ enum Begin {
     Broken,
 }
 
+/// In a lock's word: somebody may sleep.
+const WAITERS: u64 = 2;
+
 struct Locks {
     begin: Begin,
     reentrant: bool,
@@ -111,9 +114,19 @@ impl Stage for Locks {
         (op == "acquire" && !self.reentrant).then_some("release")
     }
 
-    fn perform(&self, w: &Thread, op: Op, _: &mut Local) -> Out {
+    fn perform(&self, w: &Thread, op: Op, local: &mut Local) -> Out {
         match op {
-            "acquire" => self.acquire(w, None),
+            "acquire" => {
+                let out = self.acquire(w, None);
+                if matches!(local, Local::Slept) && out == Out("acquired", 0) {
+                    // As in the wait that it goes on with: others may sleep still.
+                    w.machine.poke(self.lock.0, w.load(self.lock.0) | WAITERS);
+                }
+                if out == ASLEEP {
+                    *local = Local::Slept;
+                }
+                out
+            }
             "acquire late" => self.acquire(w, Some(1)),
             "try acquire" => match self.lock.try_acquire(w) {
                 true if self.reentrant => {

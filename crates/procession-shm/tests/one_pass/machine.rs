@@ -349,6 +349,7 @@ impl World for Thread {
             return Wake::TimedOut;
         }
         scene.sleepers.push((self.me.slot, at));
+        scene.falls_asleep = Some(self.me.slot);
         Wake::Interrupted
     }
     /// The last one who went to sleep is woken first: the machine promises no order.
@@ -356,7 +357,12 @@ impl World for Thread {
         if !self.step() {
             return 0;
         }
-        let sleepers = &mut self.machine.scene.borrow_mut().sleepers;
+        let scene = &mut *self.machine.scene.borrow_mut();
+        if scene.falls_asleep == Some(self.me.slot) {
+            // He sleeps already: what an interrupted one would do on his way out does not happen.
+            return count;
+        }
+        let sleepers = &mut scene.sleepers;
         let mut left = count;
         while left > 0
             && let Some(index) = sleepers.iter().rposition(|&(_, word)| word == at)

@@ -7,8 +7,10 @@
 mod condition;
 mod death;
 mod heap;
+mod joinable;
 mod lock;
 mod machine;
+mod memory;
 mod object;
 mod planted;
 mod play;

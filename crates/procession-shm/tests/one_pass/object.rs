@@ -138,21 +138,10 @@ impl Stage for Objects {
             "the last one's process, or the director's, has a lease on it"
         );
         while let Out("received", _) = self.receive(w) {}
-        if story.done("pin").count() + story.unknown("pin") as usize > 0 {
-            self.unpin(w);
+        if story.events.iter().any(|event| event.op == "pin") {
+            object::unpin(w, self.thing);
         }
         assert!(w.load(header::PROCESSES_HIGH) > FAR as u64 + 1);
-    }
-}
-
-impl Objects {
-    /// What is pinned is there for good: for the count in the end it is taken out of that state.
-    fn unpin(&self, w: &Thread) {
-        const PINNED: u64 = 8;
-        let at = self.thing.id * procession_shm::layout::GRANULE;
-        if object::kind_of(w, self.thing).is_ok() {
-            w.machine.poke(at, w.load(at) & !PINNED);
-        }
     }
 }
 

@@ -184,6 +184,7 @@ impl Play {
         };
         let out = self.stage.perform(self.thread(slot), op, &mut local);
         let scene = &mut *self.machine.scene.borrow_mut();
+        scene.falls_asleep = None;
         scene.locals[slot as usize] = local;
         let at = scene.last_of(slot).expect("it began it");
         scene.events[at].out = out;

@@ -35,6 +35,8 @@ pub enum Local {
     Record(Record),
     /// A block of its own.
     Block(Off),
+    /// It slept.
+    Slept,
     /// It is amid something that only its death ends.
     Busy,
 }
@@ -55,6 +57,8 @@ pub struct Scene {
     pub gone: Vec<u32>,
     /// Who sleeps on which word.
     pub sleepers: Vec<(u32, Off)>,
+    /// Who came to sleep, and has not said so yet.
+    pub falls_asleep: Option<u32>,
     pub events: Vec<Event>,
     pub locals: Vec<Local>,
 }

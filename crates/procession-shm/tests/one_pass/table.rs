@@ -2,7 +2,9 @@
 
 use crate::play::{Play, Row, Share};
 use crate::stage::Case;
-use crate::{condition, heap, lock, object, planted, pool, process, queue, sync, violation};
+use crate::{
+    condition, heap, joinable, lock, memory, object, planted, pool, process, queue, sync, violation,
+};
 use libtest_mimic::{Arguments, Trial};
 use procession_shm::section::Section;
 use std::fmt::Write;
@@ -24,11 +26,13 @@ static ROWS: Mutex<Vec<((usize, &str), Row)>> = Mutex::new(Vec::new());
 fn cases() -> Vec<Case> {
     [
         queue::cases(),
+        joinable::cases(),
         lock::cases(),
         sync::cases(),
         condition::cases(),
         heap::cases(),
         object::cases(),
+        memory::cases(),
         pool::cases(),
         process::cases(),
     ]
@@ -110,7 +114,7 @@ pub fn main() {
         failed = true;
     }
     if let Ok(path) = std::env::var(TABLE) {
-        let text = format!("{table}\nIn {seconds} s.\n");
+        let text = format!("{table}\nIt took {seconds} s.\n");
         std::fs::write(path, text).expect("the table's file can be written");
     }
     std::process::exit(if failed { 101 } else { 0 });

@@ -8,7 +8,7 @@ use libtest_mimic::{Arguments, Trial};
 use std::ffi::c_int;
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 /// What a controller shall play: the signal and the name of a case.
 const CASE: &str = "INSTRUCTIONS_CASE";
@@ -37,6 +37,7 @@ pub fn main() {
     let every = number(EVERY).unwrap_or(SHARE).max(1);
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     let offset = number(OFFSET).unwrap_or_else(|| now.map_or(0, |now| now.as_secs())) % every;
+    let since = Instant::now();
     println!("every point in {every} is played, from {offset} on");
     let trials = cases().into_iter().flat_map(|(name, _)| {
         [("kill", libc::SIGKILL), ("stop", libc::SIGSTOP)].map(|(what, signal)| {
@@ -53,14 +54,16 @@ pub fn main() {
     let mut failed = libtest_mimic::run(&arguments, trials).has_failed();
     if let Some(mut report) = ALL.lock().expect("no trial panics with it").take() {
         let table = report.markdown();
-        println!("{table}\n{} were shot asleep", report.asleep);
+        let summary = report.summary(since.elapsed());
+        println!("{table}\n{summary}");
         let unreached = report.unreached();
         if whole && !unreached.is_empty() {
             println!("no point was played in: {}", unreached.join(", "));
             failed = true;
         }
         if let Ok(path) = std::env::var(TABLE) {
-            std::fs::write(path, table).expect("the table's file can be written");
+            let text = format!("{table}\n{summary}");
+            std::fs::write(path, text).expect("the table's file can be written");
         }
     }
     std::process::exit(if failed { 101 } else { 0 });

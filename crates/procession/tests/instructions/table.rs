@@ -2,6 +2,7 @@
 
 use procession::shm::section::Section;
 use std::fmt::Write;
+use std::time::Duration;
 
 /// What was found in one section.
 #[derive(Clone, Default)]
@@ -93,6 +94,18 @@ impl Report {
             row.killed == 0 || row.stopped == 0
         });
         unreached.map(|section| section.name()).collect()
+    }
+
+    /// How many were shot where, and how long it took.
+    pub fn summary(&self, took: Duration) -> String {
+        let within: u64 = self.rows.iter().map(|row| row.killed + row.stopped).sum();
+        let all = within + self.asleep;
+        format!(
+            "Of {all} that were shot {within} were within a section, which is {:.1} %, and {} asleep. It took {} s.\n",
+            within as f64 * 100.0 / all.max(1) as f64,
+            self.asleep,
+            took.as_secs()
+        )
     }
 
     /// The table, as Markdown.
