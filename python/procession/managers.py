@@ -161,11 +161,16 @@ class BaseManager(standard.BaseManager):
             self._process.start()
             writer.close()
             wait([reader, self._process.sentinel])
-            if not reader.poll():
+            try:
+                if not reader.poll():
+                    raise EOFError
+                self._address = reader.recv()
+            except EOFError:
                 self._process.join()
                 code = self._process.exitcode
-                raise EOFError(f"the manager's process ended before it served: exit code {code}")
-            self._address = reader.recv()
+                raise EOFError(
+                    f"the manager's process ended before it served: exit code {code}"
+                ) from None
         remember_key(self._address, self._authkey)
         if self._ours is None and issubclass(self._Server, Server):
             self._ours = True
