@@ -1,5 +1,6 @@
 """Runs classes of tests, each in a process of its own, a few at a time, each with a time limit."""
 
+import contextlib
 import json
 import os
 import signal
@@ -193,14 +194,11 @@ class Runner:
         while (found := _marked(process.mark)) and time.monotonic() < deadline:
             time.sleep(0.05)
         for pid, words in found.items():
-            if any(how == "hung" for how, _ in process.outcomes.values()):
-                pass  # that is said already
-            else:
+            # Of one that hangs that is said already.
+            if not any(how == "hung" for how, _ in process.outcomes.values()):
                 ran.left.append(f"{process.kind}: {pid} {words}")
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
 
 
 def _marked(mark):

@@ -1,7 +1,8 @@
 """Runs one class of CPython's tests in this process, and writes down each outcome when it comes.
 
 Arguments: the module, the class ("-": print the classes that there are), the file to write, and
-the tests to leave out. Each line of the file is a JSON list: ["start", test] or [outcome, test, why].
+the tests to leave out. Each line of the file is a JSON list: ["start", test] or
+[outcome, test, why].
 """
 
 import faulthandler

@@ -1,4 +1,4 @@
-"""Counts what passed, by the lists of known differences and of private names, and writes the table."""
+"""Counts what passed, by the lists of known differences and private names; writes the table."""
 
 import re
 from fnmatch import fnmatchcase
@@ -71,9 +71,7 @@ class Row(NamedTuple):
     semaphores: list
 
     @classmethod
-    def of(
-        cls, release, method, rules, expected, outcomes, second, left, names, semaphores
-    ):
+    def of(cls, release, method, rules, expected, outcomes, second, left, names, semaphores):
         """Sorts the outcomes."""
         asked = [name for name, outcome in expected.items() if outcome == "passed"]
         public = [name for name in asked if not rules.is_private(name)]
@@ -167,11 +165,13 @@ def write(path, rows, rules):
     lines = [
         "# CPython's own tests, with procession in the place of multiprocessing",
         "",
-        "Written by `scripts/dropin`, which says what each column is in `dropin/run.py`: the tests that come with an",
-        "interpreter, `test._test_multiprocessing` and `test.test_multiprocessing_main_handling`, are run",
-        "with the standard library, then with procession in parent and children. What passed there is asked for here.",
-        "*Private* are tests that use names which the documentation has not (`dropin/private.txt`). *At the second try*:",
-        "failed while classes ran side by side, passed alone. *Their locks*: semaphores of the standard library's that were made.",
+        "Written by `scripts/dropin`: the tests that come with an interpreter, in",
+        "`test._test_multiprocessing` and `test.test_multiprocessing_main_handling`, are run with",
+        "the standard library, then with procession in its place, in parent and children. What",
+        "passed there is asked for here. *Private* are tests of names that the documentation",
+        "has not (`dropin/private.txt`). *At the second try*: failed while classes ran side by",
+        "side, passed alone. *Left*: when all was over. *Their locks*: semaphores of the standard",
+        "library's.",
         "",
         _line(HEAD),
         _line(["---"] * len(HEAD)),

@@ -1,8 +1,9 @@
 """Runs CPython's own tests of multiprocessing with procession in its place, beside the standard
 library itself; `scripts/dropin` calls it.
 
-Each class of tests has a process of its own. What passes with the standard library and not here is a
-difference; so are processes and names in /dev/shm that stay, and locks of the standard library's.
+Each class of tests has a process of its own. What passes with the standard library and not here
+is a difference; processes and names in /dev/shm that stay and locks of the standard library's count
+too.
 """
 
 import argparse
@@ -42,7 +43,7 @@ def tests_of(runner, prefix, method, only):
 
 
 def baseline(runner, prefix, method, only):
-    """What the standard library does: {class.test: outcome}, from an earlier run if there is one."""
+    """What the standard library does, by class.test; from an earlier run if there is one."""
     path = BASELINES / f"{prefix.release}-{method}.json"
     known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     wanted = tests_of(runner, prefix, method, only)
@@ -120,16 +121,15 @@ def main():
     signal.signal(signal.SIGINT, signal.default_int_handler)
     runner = Runner(options.jobs, options.limit)
     began = time.monotonic()
-    rows = [
-        compare(runner, options.python, method, options, options.package)
-        for method in options.methods or METHODS
-    ]
-    for row in rows:
+    good = True
+    for method in options.methods or METHODS:
+        row = compare(runner, options.python, method, options, options.package)
         row.print()
-    print(f"{time.monotonic() - began:.0f} s")
-    if not options.classes:
-        write(ROOT / "docs" / "dropin.md", rows, Rules.read(HERE))
-    return 0 if all(row.is_good() for row in rows) else 1
+        print(f"   {time.monotonic() - began:.0f} s so far", flush=True)
+        if not options.classes:
+            write(ROOT / "docs" / "dropin.md", [row], Rules.read(HERE))
+        good = good and row.is_good()
+    return 0 if good else 1
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Orders go to bakers through a JoinableQueue; loaves come back through a Queue; the oven has two places."""
+"""Orders go to bakers by a JoinableQueue, loaves come back by a Queue; the oven has two places."""
 
 import argparse
 

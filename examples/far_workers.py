@@ -1,4 +1,4 @@
-"""Workers reach their tasks over TCP, with a key: here from the same machine, as well from another one."""
+"""Workers reach their tasks over TCP, with a key: from the same machine here, or from another."""
 
 import argparse
 

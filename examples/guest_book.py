@@ -1,4 +1,4 @@
-"""A manager holds a guest book for all processes: a class of its own, a generator, nested containers."""
+"""A manager holds a guest book for all: a class of its own, a generator, nested containers."""
 
 import argparse
 

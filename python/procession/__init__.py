@@ -25,7 +25,7 @@ Start methods:
     get_start_method - the start method of processes whose context has none of its own.
     set_start_method - chooses it, once.
     set_executable - the interpreter that is run for a new process.
-    set_forkserver_preload - the modules that all processes of forkserver have imported from the start.
+    set_forkserver_preload - the modules that processes of forkserver find imported.
 
 What passes between processes:
     Queue - first in, first out, many producers, many consumers.
@@ -66,6 +66,11 @@ Errors:
 Logging:
     get_logger - the logger that the runtime's own messages go to.
     log_to_stderr - the same logger, made to write to the standard error stream.
+
+In the place of multiprocessing:
+    install - puts procession there, for what is imported from then on, here and in children.
+    reducer - the module whose functions say how objects are pickled.
+    allow_connection_pickling - does nothing: connections can be pickled.
 """
 
 import sys
@@ -78,7 +83,6 @@ if not sys.platform.startswith("linux"):
     )
 
 from multiprocessing.context import AuthenticationError, BufferTooShort, ProcessError, TimeoutError
-from multiprocessing import reduction as reducer
 from multiprocessing.process import active_children, current_process, parent_process
 
 from ._procession import (
@@ -94,8 +98,8 @@ from ._procession import (
     Semaphore,
     SimpleQueue,
 )
+from . import reduction, util  # noqa: F401  (multiprocessing has it among its names)
 from .affinity import get_affinity, set_affinity
-from .connection import Connection, Pipe
 from .context import (
     Context,
     Manager,
@@ -115,6 +119,7 @@ from .install import install
 from .process import Process
 
 if typing.TYPE_CHECKING:
+    from .connection import Connection, Pipe
     from .pool import Pool
     from .remote import PoolTerminated, RemoteError, WorkerDied
     from .sharedctypes import Array, RawArray, RawValue, Value
@@ -168,13 +173,17 @@ __all__ = [
     "set_start_method",
 ]
 
+reducer = reduction
+
 # Levels of the logger, beside those of logging.
 SUBDEBUG = 5
 SUBWARNING = 25
 
-# What they need takes a while to import, and not every program has a pool.
+# What they need takes a while to import, and not every program has a pool, nor every child a pipe.
 _LATER = {
     "Array": "sharedctypes",
+    "Connection": "connection",
+    "Pipe": "connection",
     "Pool": "pool",
     "PoolTerminated": "remote",
     "RawArray": "sharedctypes",

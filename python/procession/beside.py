@@ -8,18 +8,23 @@ from typing import Any
 
 class _Beside(ModuleType):
     _standard: ModuleType
+    # What stood there before something was set through us: a patch that is taken back deletes.
+    _before: dict[str, Any]
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._standard, name)
 
     def __setattr__(self, name: str, value: object) -> None:
         if self._is_theirs(name):
+            self._before.setdefault(name, getattr(self._standard, name))
             setattr(self._standard, name, value)
         else:
             super().__setattr__(name, value)
 
     def __delattr__(self, name: str) -> None:
-        if self._is_theirs(name):
+        if name in self._before:
+            setattr(self._standard, name, self._before.pop(name))
+        elif self._is_theirs(name):
             delattr(self._standard, name)
         else:
             super().__delattr__(name)
@@ -35,5 +40,5 @@ def beside(name: str, standard: ModuleType) -> None:
     """Makes the module `name` one that lives beside `standard`: so a patch of either is seen by
     all, and a name that the next Python adds is there."""
     module = sys.modules[name]
-    vars(module)["_standard"] = standard
+    vars(module).update(_standard=standard, _before={})
     module.__class__ = _Beside

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any, Callable, Optional
 
 from . import _procession, pickling  # noqa: F401  (the pickler is set when it is imported)
 from .beside import beside
-from .connection import Connection
-from .connection import Pipe as _pipe
 from .process import ForkProcess, ForkServerProcess, Process, SpawnProcess
 
 if TYPE_CHECKING:
+    from . import queues, synchronize
+    from .connection import Connection
     from .managers import SyncManager
     from .pool import Pool
 
@@ -41,27 +41,27 @@ class Context(BaseContext):
     def __init__(self, method: Optional[str] = None) -> None:
         self._method = method
 
-    def Lock(self) -> "_procession.Lock":  # type: ignore[override]
+    def Lock(self) -> "synchronize.Lock":  # type: ignore[override]
         """A lock."""
         return _procession.Lock()
 
-    def RLock(self) -> "_procession.RLock":  # type: ignore[override]
+    def RLock(self) -> "synchronize.RLock":  # type: ignore[override]
         """A lock that its holder may acquire again."""
         return _procession.RLock()
 
-    def Semaphore(self, value: int = 1) -> "_procession.Semaphore":  # type: ignore[override]
+    def Semaphore(self, value: int = 1) -> "synchronize.Semaphore":  # type: ignore[override]
         """A semaphore."""
         return _procession.Semaphore(value)
 
-    def BoundedSemaphore(self, value: int = 1) -> "_procession.BoundedSemaphore":  # type: ignore[override]
+    def BoundedSemaphore(self, value: int = 1) -> "synchronize.BoundedSemaphore":  # type: ignore[override]
         """A semaphore whose value never passes what it was made with."""
         return _procession.BoundedSemaphore(value)
 
-    def Event(self) -> "_procession.Event":  # type: ignore[override]
+    def Event(self) -> "synchronize.Event":  # type: ignore[override]
         """An event."""
         return _procession.Event()
 
-    def Condition(self, lock: Any = None) -> "_procession.Condition":  # type: ignore[override]
+    def Condition(self, lock: Any = None) -> "synchronize.Condition":  # type: ignore[override]
         """A condition."""
         return _procession.Condition(lock)
 
@@ -70,25 +70,27 @@ class Context(BaseContext):
         parties: int,
         action: Optional[Callable[[], object]] = None,
         timeout: Optional[float] = None,
-    ) -> "_procession.Barrier":
+    ) -> "synchronize.Barrier":
         """A barrier."""
         return _procession.Barrier(parties, action, timeout)
 
-    def Queue(self, maxsize: int = 0) -> "_procession.Queue[Any]":  # type: ignore[override]
+    def Queue(self, maxsize: int = 0) -> "queues.Queue[Any]":  # type: ignore[override]
         """A queue."""
         return _procession.Queue(maxsize)
 
-    def JoinableQueue(self, maxsize: int = 0) -> "_procession.JoinableQueue[Any]":  # type: ignore[override]
+    def JoinableQueue(self, maxsize: int = 0) -> "queues.JoinableQueue[Any]":  # type: ignore[override]
         """A queue that knows which of its items' work is not done."""
         return _procession.JoinableQueue(maxsize)
 
-    def SimpleQueue(self) -> "_procession.SimpleQueue[Any]":  # type: ignore[override]
+    def SimpleQueue(self) -> "queues.SimpleQueue[Any]":  # type: ignore[override]
         """A queue with the fewest words."""
         return _procession.SimpleQueue()
 
-    def Pipe(self, duplex: bool = True) -> tuple[Connection, Connection]:
+    def Pipe(self, duplex: bool = True) -> tuple["Connection", "Connection"]:
         """Two connected ends."""
-        return _pipe(duplex)
+        from .connection import Pipe
+
+        return Pipe(duplex)
 
     def Pool(
         self,
@@ -127,8 +129,11 @@ class Context(BaseContext):
         return RawArray(typecode_or_type, size_or_initializer)
 
     def Manager(self) -> "SyncManager":
-        """A started manager: a process that keeps lists, dictionaries, queues and locks, which others use by
-        proxies. It ends by its `shutdown()`, at the end of a `with` block, or with the program."""
+        """A started manager: a process that keeps lists, dictionaries, queues and locks.
+
+        Others use them by proxies. It ends by its `shutdown()`, at the end of a `with` block, or
+        with the program.
+        """
         from .managers import SyncManager
 
         manager = SyncManager(ctx=self.get_context())
@@ -192,6 +197,7 @@ class DefaultContext(Context):
     _explicitly = False
 
     def get_context(self, method: Optional[str] = None) -> Context:  # type: ignore[override]
+        """The context of a method, of the chosen one if None; ValueError for an unknown one."""
         if method is None:
             return _concrete_contexts[self.get_start_method()]
         try:
@@ -201,6 +207,7 @@ class DefaultContext(Context):
             raise ValueError(f"cannot find context for {method!r}; there are: {known}") from None
 
     def get_start_method(self, allow_none: bool = False) -> Any:
+        """The start method that was chosen; if none was, the default, or None if `allow_none`."""
         if self._chosen is None:
             if allow_none:
                 return None
@@ -208,6 +215,7 @@ class DefaultContext(Context):
         return self._chosen
 
     def set_start_method(self, method: Optional[str], force: bool = False) -> None:
+        """Chooses the start method, once: RuntimeError if one was chosen, unless `force`."""
         if self._chosen is not None and not force:
             raise RuntimeError("context has already been set")
         if method is not None:

@@ -1,10 +1,12 @@
 """Pieces of shared memory, by the names of multiprocessing.heap: each is the arena's by itself."""
 
+import contextlib
+import weakref
 from typing import Any
 
 from ._procession import Memory
 
-__all__ = ["Arena", "BufferWrapper"]
+__all__ = ["Arena", "BufferWrapper", "Heap"]
 
 
 class Arena:
@@ -32,6 +34,36 @@ class Arena:
         self._take(memory)
 
 
+class Heap:
+    """Says what BufferWrappers there are, as tests of multiprocessing.heap ask: each is an arena of
+    one block, which is gone when the wrapper is."""
+
+    # There is nothing to lock, to join, or to free later.
+    _lock = contextlib.nullcontext()
+    _pending_free_blocks: tuple[()] = ()
+
+    def __init__(self) -> None:
+        self._wrappers: weakref.WeakSet[BufferWrapper] = weakref.WeakSet()
+        self._len_to_seq: dict[int, Any] = {}
+        self._n_mallocs = 0
+
+    def _note(self, wrapper: "BufferWrapper") -> None:
+        self._n_mallocs += 1
+        self._wrappers.add(wrapper)
+
+    @property
+    def _n_frees(self) -> int:
+        return self._n_mallocs - len(self._wrappers)
+
+    @property
+    def _arenas(self) -> "list[BufferWrapper]":
+        return list(self._wrappers)
+
+    @property
+    def _allocated_blocks(self) -> "dict[BufferWrapper, set[tuple[int, int]]]":
+        return {wrapper: {(0, wrapper.size)} for wrapper in self._wrappers}
+
+
 class BufferWrapper:
     """`size` bytes of shared memory for one value.
 
@@ -39,16 +71,23 @@ class BufferWrapper:
     itself is not: RuntimeError.
     """
 
+    _heap = Heap()
+
     def __init__(self, size: int) -> None:
         if size < 0:
             raise ValueError(f"Size {size} out of range: it must be 0 or more")
-        self.memory = Memory(size)
+        self._take(Memory(size))
+
+    def _take(self, memory: Memory) -> None:
+        self.memory = memory
+        self.size = len(memory)
+        self._heap._note(self)
 
     @classmethod
     def of(cls, memory: Memory) -> "BufferWrapper":
         """The wrapper of memory that is there already."""
         wrapper = cls.__new__(cls)
-        wrapper.memory = memory
+        wrapper._take(memory)
         return wrapper
 
     def create_memoryview(self) -> memoryview:

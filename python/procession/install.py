@@ -4,12 +4,12 @@ Each module of ours is put in the place of the standard library's of the same na
 what they need of the standard library's when they were imported, so all of them are imported first.
 """
 
-import multiprocessing
 import sys
-from importlib import import_module
-from importlib.machinery import ModuleSpec
 from types import ModuleType
-from typing import Any, Optional
+from typing import TYPE_CHECKING, Any, Optional
+
+if TYPE_CHECKING:
+    from importlib.machinery import ModuleSpec
 
 _THEIRS = "multiprocessing"
 _OURS = __package__
@@ -43,18 +43,22 @@ class _Finder:
     """Finds what else is imported from multiprocessing: no module of ours is loaded twice."""
 
     @staticmethod
-    def find_spec(name: str, path: Any = None, target: Any = None) -> Optional[ModuleSpec]:
+    def find_spec(name: str, path: Any = None, target: Any = None) -> "Optional[ModuleSpec]":
         package, _, module = name.partition(".")
         if package != _THEIRS or not module:
             return None
-        return ModuleSpec(name, _Finder)
+        from importlib.machinery import ModuleSpec
+
+        return ModuleSpec(name, _Finder)  # type: ignore[arg-type]  # it has what a loader needs
 
     @staticmethod
-    def create_module(spec: ModuleSpec) -> None:
+    def create_module(spec: "ModuleSpec") -> None:
         return None
 
     @staticmethod
     def exec_module(module: ModuleType) -> None:
+        from importlib import import_module
+
         name = module.__name__
         try:
             sys.modules[name] = import_module(_OURS + name[len(_THEIRS) :])
@@ -76,22 +80,14 @@ def install() -> None:
     """
     if is_installed():
         return
+    from importlib import import_module
+
     # All before the first takes its place: they import each other's counterparts.
-    modules = {name: _load(name) for name in MODULES}
+    modules = {name: import_module(f".{name}", _OURS) for name in MODULES}
     for name, module in modules.items():
         sys.modules[f"{_THEIRS}.{name}"] = module
     sys.modules[_THEIRS] = sys.modules[_OURS]
     sys.meta_path.insert(0, _Finder)
-
-
-def _load(name: str) -> ModuleType:
-    try:
-        return import_module(f".{name}", _OURS)
-    except ModuleNotFoundError:  # not made yet
-        module = import_module(f"{_THEIRS}.{name}")
-        if "." not in name:
-            setattr(sys.modules[_OURS], name, module)
-        return module
 
 
 def is_installed() -> bool:

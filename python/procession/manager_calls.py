@@ -1,7 +1,8 @@
 """What a manager's clients wait for together: queues, locks and their kin, of a server's threads.
 
-They are the standard library's classes for threads, but for one thing: a thread that waits for a client
-which is gone gives up, and takes nothing. So a killed client's `get()` leaves the next item to others.
+They are the standard library's classes for threads, but for one thing: a thread that waits for a
+client which is gone gives up, and takes nothing. So a killed client's `get()` leaves the next item
+to others.
 """
 
 import queue
@@ -29,8 +30,8 @@ serving = _Serving()
 
 
 def _check() -> None:
-    """Raises ClientGone if this thread's client is gone. It says nothing while it waits for an answer,
-    so what can be read is the end."""
+    """Raises ClientGone if this thread's client is gone. It says nothing while it waits for an
+    answer, so what can be read is the end."""
     visitor = serving.visitor
     if visitor is not None and _procession.poll(visitor.connection.fileno(), 0):
         raise ClientGone
@@ -85,7 +86,7 @@ class Barrier(threading.Barrier):
     def __init__(
         self,
         parties: int,
-        action: Optional[Callable[[], object]] = None,
+        action: Optional[Callable[[], None]] = None,
         timeout: Optional[float] = None,
     ) -> None:
         super().__init__(parties, action, timeout)
@@ -137,7 +138,8 @@ class Lock:
 
 
 class RLock:
-    """As threading's. It is free when the client has ended who had it, since no other may release it."""
+    """As threading's. It is free when the client has ended who had it, since no other may release
+    it."""
 
     def __init__(self) -> None:
         self._free = Condition(threading.Lock())
@@ -145,7 +147,8 @@ class RLock:
         self._count = 0
 
     def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
-        """Waits until no other thread has it, for `timeout` seconds at most; says whether it is got."""
+        """Waits until no other thread has it, for `timeout` seconds at most; says whether it is
+        got."""
         me = threading.get_ident()
         with self._free:
             if self._owner != me:
@@ -225,4 +228,5 @@ def _bound(blocking: bool, timeout: Optional[float]) -> Optional[float]:
 def condition(lock: Any = None) -> Condition:
     """A condition; its lock is new unless one is given, as a proxy of one of the same manager."""
     entry = getattr(lock, "_hold", None)
-    return Condition(RLock() if lock is None else getattr(entry, "obj", lock))
+    found: Any = RLock() if lock is None else getattr(entry, "obj", lock)
+    return Condition(found)

@@ -1,7 +1,7 @@
 """Messages between a manager's server and its clients: the standard library's, and who reads them.
 
-What a proxy has to say when it is pickled depends on where the message goes, and what it does when it
-is unpickled on where the message came from. So each thread knows which end it is talking to.
+What a proxy has to say when it is pickled depends on where the message goes, and what it does when
+it is unpickled on where the message came from. So each thread knows which end it is talking to.
 """
 
 import contextlib
@@ -105,6 +105,23 @@ def receive(connection: Any, end: Any) -> Any:
         here.reads_from = before
 
 
+class _Stranger:
+    """A server of which it is known only that it talks as the standard library's do."""
+
+    ours = False
+
+    @staticmethod
+    def address_of(address: Any) -> Any:
+        """Where a server is that this one named."""
+        return address
+
+    name_of = address_of
+
+    @staticmethod
+    def passage_of(proxy: Any) -> None:
+        """What keeps a proxy's object on its way: who sends it, until the answer has come."""
+
+
 def error_of(kind: str, result: Any) -> BaseException:
     """The exception that an answer stands for."""
     if kind == RAISED:
@@ -123,8 +140,8 @@ def dispatch(
     kwds: Optional[dict[str, Any]] = None,
 ) -> Any:
     """Sends a request and returns its answer, or raises it if that is an exception."""
-    connection.send((ident, name, args, kwds or {}))
-    kind, result = connection.recv()
+    send(connection, (ident, name, args, kwds or {}), _Stranger)
+    kind, result = receive(connection, _Stranger)
     if kind == "#RETURN":
         return result
     try:

@@ -74,7 +74,8 @@ class ConditionProxy(AcquirerProxy):
         self._callmethod("notify_all")
 
     def wait_for(self, predicate: Callable[[], Any], timeout: Optional[float] = None) -> Any:
-        """Waits until `predicate()`, called in this process, gives something true; its last result."""
+        """Waits until `predicate()`, called in this process, gives something true; its last
+        result."""
         until = None if timeout is None else time.monotonic() + timeout
         result = predicate()
         while not result:
@@ -170,7 +171,7 @@ class ValueProxy(BaseProxy):
     """A proxy of a value."""
 
     _exposed_ = ("get", "set")
-    __class_getitem__ = classmethod(GenericAlias)
+    __class_getitem__: Any = classmethod(GenericAlias)
 
     def get(self) -> Any:
         """The value."""
@@ -221,7 +222,7 @@ _List: Any = MakeProxyType(
 class ListProxy(_List):  # type: ignore[misc]
     """A proxy of a list."""
 
-    __class_getitem__ = classmethod(GenericAlias)
+    __class_getitem__: Any = classmethod(GenericAlias)
 
     def __iadd__(self, value: Any) -> "ListProxy":
         self._callmethod("extend", (value,))
@@ -264,7 +265,7 @@ _Dict._method_to_typeid_ = {"__iter__": "Iterator"}
 class DictProxy(_Dict):  # type: ignore[misc]
     """A proxy of a dictionary."""
 
-    __class_getitem__ = classmethod(GenericAlias)
+    __class_getitem__: Any = classmethod(GenericAlias)
 
     def __ior__(self, value: Any) -> "DictProxy":
         self._callmethod("__ior__", (value,))
@@ -318,7 +319,7 @@ _Set._method_to_typeid_ = {"__iter__": "Iterator"}
 class SetProxy(_Set):  # type: ignore[misc]
     """A proxy of a set."""
 
-    __class_getitem__ = classmethod(GenericAlias)
+    __class_getitem__: Any = classmethod(GenericAlias)
 
     def _update(self, name: str, value: Any) -> "SetProxy":
         self._callmethod(name, (value,))

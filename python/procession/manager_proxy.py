@@ -1,8 +1,8 @@
 """Proxies: what a manager's clients have of its objects."""
 
 import sys
-from multiprocessing import context, managers as standard
-from multiprocessing import process, util
+from multiprocessing import context, process, util
+from multiprocessing import managers as standard
 from multiprocessing.managers import Token
 from typing import Any, Callable, Optional
 
@@ -48,7 +48,7 @@ class BaseProxy(standard.BaseProxy):
             authkey = key_of(token.address) if manager is None else manager._authkey
         elif not manager_owned:
             remember_key(token.address, authkey)
-        self._authkey = process.AuthenticationString(authkey)
+        self._authkey = process.AuthenticationString(authkey)  # type: ignore[attr-defined]
         self._close: Any = None
         self._hold: Any = arrived(self._id)
         if self._hold is None and incref and not manager_owned:
@@ -70,7 +70,7 @@ class BaseProxy(standard.BaseProxy):
         kind, result = end.call(self._id, methodname, args, kwds)
         if kind == "#RETURN":
             return result
-        if kind == "#PROXY" or kind == LEASED:
+        if kind in ("#PROXY", LEASED):
             return self._proxy_of(end, *result)
         try:
             raise error_of(kind, result)
@@ -192,8 +192,8 @@ def RebuildProxy(
     kwds: dict[str, Any],
     passage: Any = None,
 ) -> Any:
-    """Makes a proxy that was pickled. In the object's own server it is one that does not count: what is
-    nested there ends with what it is in."""
+    """Makes a proxy that was pickled. In the object's own server it is one that does not count:
+    what is nested there ends with what it is in."""
     server = getattr(process.current_process(), "_manager_server", None)
     kwds = dict(kwds)
     hold: Any

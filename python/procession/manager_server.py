@@ -1,4 +1,5 @@
-"""A manager's server: it keeps objects, and calls their methods for those who have proxies of them."""
+"""A manager's server: it keeps objects, and calls their methods for those who have proxies of
+them."""
 
 import contextlib
 import gc
@@ -14,7 +15,7 @@ from collections import Counter
 from multiprocessing import process, util
 from multiprocessing.context import AuthenticationError
 from multiprocessing.managers import Token, public_methods  # type: ignore[attr-defined]
-from typing import Any, Callable, Optional
+from typing import Any, Callable, ClassVar, Optional
 
 from . import _procession
 from ._procession import Reference
@@ -34,8 +35,8 @@ _NO_DESCRIPTOR = 0.02
 
 
 class Entry:
-    """An object, and who wants it kept. The server's own proxies of it, within other objects, have the
-    entry itself: so what is nested ends with what it is in, and cycles with a collection."""
+    """An object, and who wants it kept. The server's own proxies of it, within other objects, have
+    the entry itself: so what is nested ends with what it is in, and cycles with a collection."""
 
     def __init__(
         self, ident: str, typeid: str, obj: Any, exposed: set[str], types: dict[str, str]
@@ -90,8 +91,8 @@ class Visitor:
         return address
 
     def hold(self, ident: str, passage: Any) -> Any:
-        """What keeps another server's object alive whose proxy this client sent: who sends it keeps it
-        until the answer."""
+        """What keeps another server's object alive whose proxy this client sent: who sends it keeps
+        it until the answer."""
         return None if passage is None or passage.how != "name" else Reference.find(passage.what)
 
     def name_of(self, address: Address) -> Address:
@@ -113,7 +114,7 @@ class Visitor:
 class Server:
     """What runs in a manager's process; `BaseManager.get_server()` makes one for this process."""
 
-    public = [
+    public: ClassVar[list[str]] = [
         "shutdown",
         "create",
         "accept_connection",
@@ -134,7 +135,7 @@ class Server:
         if not isinstance(authkey, bytes):
             raise TypeError(f"Authkey {authkey!r} is type {type(authkey)!s}, not bytes")
         self.registry = registry
-        self.authkey = process.AuthenticationString(authkey)
+        self.authkey = process.AuthenticationString(authkey)  # type: ignore[attr-defined]
         listener: Any = listener_client[serializer][0]
         self.listener = listener(address=address, backlog=128, authkey=self.authkey)
         self.address: Address = self.listener.address
@@ -150,8 +151,8 @@ class Server:
         self._bell = _procession.Event()
 
     def serve_forever(self) -> None:
-        """Serves until a client, or `shutdown()` of the manager that started it, says otherwise; then
-        raises SystemExit."""
+        """Serves until a client, or `shutdown()` of the manager that started it, says otherwise;
+        then raises SystemExit."""
         process.current_process()._manager_server = self  # type: ignore[attr-defined]
         try:
             for work in self._accept, self._look_after:
@@ -193,8 +194,8 @@ class Server:
             close(connection)
 
     def _first(self, visitor: Visitor) -> None:
-        """The first request is to the server itself. For a client of the standard library it is also the
-        last, unless it asks to have its connection accepted."""
+        """The first request is to the server itself. For a client of the standard library it is
+        also the last, unless it asks to have its connection accepted."""
         connection = visitor.connection
         try:
             _, name, args, kwds = receive(connection, visitor)
@@ -285,9 +286,9 @@ class Server:
         if method is None:
             fallback = _FALLBACKS.get(name)
             if fallback is None:
-                what = type(entry.obj)
                 raise AttributeError(
-                    f"method {name!r} of {what!r} object is not in exposed={sorted(entry.exposed)!r}"
+                    f"{type(entry.obj)} has no method {name!r}, or it is none of those that may be "
+                    f"called: {sorted(entry.exposed)}"
                 )
             return "#RETURN", fallback(entry.obj)
         try:
@@ -347,14 +348,14 @@ class Server:
             else:
                 # The client gives this one up when it has a proxy.
                 entry.count += 1
-                self._kept[entry.ident] = entry
+                self._keep(entry)
         util.debug("%r callable returned object with id %r", typeid, entry.ident)
         return entry.ident, tuple(exposed)
 
     def grant(self, visitor: Visitor, entry: Entry) -> Passage:
         """Keeps an object for a proxy that goes to a client of ours."""
         with self.mutex:
-            self._kept[entry.ident] = entry
+            self._keep(entry)
             if visitor.same:
                 reference = entry.reference(self._bell)
                 visitor.granted.append(reference)
@@ -365,12 +366,19 @@ class Server:
             return Passage("counted", None)
 
     def passage(self, entry: Entry) -> Any:
-        """What keeps an object for a proxy that leaves this process by other ways than as an answer."""
+        """What keeps an object for a proxy that leaves this process by other ways than as an
+        answer."""
         with self.mutex:
-            self._kept[entry.ident] = entry
+            self._keep(entry)
             if Reference.can_travel():
                 return entry.reference(self._bell)
             return Passage("ticket", self._ticket_of(entry))
+
+    def _keep(self, entry: Entry) -> None:
+        if not self._kept:
+            # From now on somebody may end without a word.
+            self._bell.set()
+        self._kept[entry.ident] = entry
 
     def _settle(self, entry: Entry) -> None:
         with self.mutex:
@@ -384,7 +392,7 @@ class Server:
         with self.mutex:
             entry = self.entry(ident)
             entry.count += 1
-            self._kept[ident] = entry
+            self._keep(entry)
 
     def decref(self, c: Any, ident: str) -> None:
         """Counts one less."""
@@ -405,7 +413,7 @@ class Server:
     def _ticket_of(self, entry: Entry) -> str:
         ticket = secrets.token_hex(8)
         entry.tickets.add(ticket)
-        self._kept[entry.ident] = entry
+        self._keep(entry)
         return ticket
 
     def _redeem(self, visitor: Visitor, ident: str, ticket: str) -> Passage:
@@ -443,6 +451,7 @@ class Server:
                 if count:
                     entry.links[number] = count
             self._heirs[number] = time.monotonic() + _HEIR_COMES
+            self._bell.set()
         return number
 
     def _drop_link(self, link: int) -> None:

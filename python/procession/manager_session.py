@@ -1,9 +1,10 @@
 """A process's connections to servers of managers: one for each of its threads and each server.
 
 A server that is of this program, and of procession, hands out *references* (see `Reference` of the
-runtime): they need no word to the server when a proxy is copied, travels, or ends with its process. One that
-is not of this program counts for each process what it has, and takes it back when the process's *link*
-to it, a connection for this alone, is gone. A server of the standard library is told of each proxy.
+runtime): they need no word to the server when a proxy is copied, travels, or ends with its process.
+One that is not of this program counts for each process what it has, and takes it back when the
+process's *link* to it, a connection for this alone, is gone. A server of the standard library is
+told of each proxy.
 """
 
 import collections
@@ -52,7 +53,8 @@ def key_of(address: Address) -> bytes:
 
 
 def opened(connection: Any) -> Any:
-    """Notes a connection: a process that is forked does not keep it open, so that its end is seen."""
+    """Notes a connection: a process that is forked does not keep it open, so that its end is
+    seen."""
     _open.add(connection)
     return connection
 
@@ -79,6 +81,12 @@ def ask_once(
     """What a server answers to a request that has a connection for itself."""
     with contextlib.closing(client(address, authkey=authkey)) as connection:
         return dispatch(connection, None, name, args, kwds)
+
+
+def is_answering(address: Address, timeout: float) -> bool:
+    """Whether a server says something to one who connects, within `timeout` seconds."""
+    with _connection.SocketClient(address) as connection:
+        return connection.poll(timeout)
 
 
 def _name() -> str:
@@ -218,7 +226,8 @@ class Session:
 def session(
     address: Address, serializer: str, authkey: bytes, ours: Optional[bool] = None
 ) -> Session:
-    """This thread's connection to a server. `ours` says whether it is one of ours, if that is known."""
+    """This thread's connection to a server. `ours` says whether it is one of ours, if that is
+    known."""
     sessions: dict[Any, Session] = vars(_thread).setdefault("sessions", {})
     key = address, serializer, ours
     found = sessions.get(key)
@@ -265,7 +274,8 @@ class Link:
         return dispatch(self._connection, None, method, args)
 
     def give_back(self, ident: str) -> None:
-        """Says that a proxy is gone. May be called within any other call, by the garbage collector."""
+        """Says that a proxy is gone. May be called within any other call, by the garbage
+        collector."""
         self._returned.append(ident)
         while self._returned and self._using.acquire(blocking=False):
             try:
@@ -279,8 +289,8 @@ class Link:
                 self._using.release()
 
     def before_fork(self) -> None:
-        """Has the server count for the child too what this process has: it may be gone here before the
-        child has said a word."""
+        """Has the server count for the child too what this process has: it may be gone here before
+        the child has said a word."""
         self.heir = None
         if self._using.acquire(timeout=_PATIENCE):
             try:

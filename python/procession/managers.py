@@ -7,13 +7,13 @@
 42
 
 The messages are the standard library's, so its managers serve proxies of ours, and ours its own. A
-proxy keeps its object wherever it is, in a queue, in a pipe, within another object, too. What a client
-had is given up when it ends in whatever way; a call in which it waited takes nothing any more. A
-manager that was started ends with the program.
+proxy keeps its object wherever it is, in a queue, in a pipe, within another object, too. What a
+client had is given up when it ends in whatever way; a call in which it waited takes nothing any
+more. A manager that was started ends with the program.
 """
 
-import queue
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Iterable, Mapping
 from multiprocessing import managers as standard
 from multiprocessing import process, util
 from multiprocessing.context import BaseContext, ProcessError
@@ -24,16 +24,17 @@ from multiprocessing.managers import (  # type: ignore[attr-defined]
     State,
     Token,
     Value,
-    all_methods,
-    convert_to_error,
-    public_methods,
+    all_methods,  # noqa: F401  (looked for here, as the others so marked)
+    convert_to_error,  # noqa: F401
+    dispatch,  # noqa: F401
+    public_methods,  # noqa: F401
 )
-from typing import Any, Callable, Optional
+from typing import Any, Callable, ClassVar, Optional
 
 from . import manager_calls as _calls
 from . import pool as _pool
 from .connection import Pipe, wait
-from .manager_message import arrival, dispatch
+from .manager_message import arrival
 from .manager_proxies import (
     AcquirerProxy,
     ArrayProxy,
@@ -48,9 +49,14 @@ from .manager_proxies import (
     SetProxy,
     ValueProxy,
 )
-from .manager_proxy import AutoProxy, BaseProxy, MakeProxyType, RebuildProxy
+from .manager_proxy import (
+    AutoProxy,
+    BaseProxy,
+    MakeProxyType,  # noqa: F401
+    RebuildProxy,  # noqa: F401
+)
 from .manager_server import Server, run_server
-from .manager_session import ask_once, listener_client, remember_key, session
+from .manager_session import ask_once, is_answering, listener_client, remember_key, session
 
 __all__ = [
     "BaseManager",
@@ -72,7 +78,7 @@ class BaseManager(standard.BaseManager):
     `address` is chosen if it is None: a socket in the file system. A pair (host, port) is TCP.
     """
 
-    _registry: dict[str, Any] = {}
+    _registry: ClassVar[dict[str, Any]] = {}
     _Server: type[Any] = Server
 
     def __init__(
@@ -94,7 +100,7 @@ class BaseManager(standard.BaseManager):
 
             ctx = default_context().get_context()
         self._address = address
-        self._authkey = process.AuthenticationString(authkey)
+        self._authkey = process.AuthenticationString(authkey)  # type: ignore[attr-defined]
         self._state = State()
         self._state.value = State.INITIAL
         self._serializer = serializer
@@ -120,8 +126,8 @@ class BaseManager(standard.BaseManager):
         return self._Server(self._registry, self._address, self._authkey, self._serializer)
 
     def connect(self) -> None:
-        """Connects to the server at `address`, which another one runs. Raises AuthenticationError if it has
-        another key, and OSError if there is none."""
+        """Connects to the server at `address`, which another one runs. Raises AuthenticationError
+        if it has another key, and OSError if there is none."""
         ask_once(self._Client, self._address, self._authkey, "dummy")
         remember_key(self._address, self._authkey)
         self._state.value = State.STARTED
@@ -131,8 +137,8 @@ class BaseManager(standard.BaseManager):
         initializer: Optional[Callable[..., object]] = None,
         initargs: Iterable[Any] = (),
     ) -> None:
-        """Starts a process that serves; it calls `initializer(*initargs)` first. It ends by `shutdown()`, or
-        with this program. Raises EOFError if it ends before it serves."""
+        """Starts a process that serves; it calls `initializer(*initargs)` first. It ends by
+        `shutdown()`, or with this program. Raises EOFError if it ends before it serves."""
         self._check_initial()
         if initializer is not None and not callable(initializer):
             raise TypeError("initializer must be a callable")
@@ -206,7 +212,9 @@ class BaseManager(standard.BaseManager):
         if process.is_alive():
             util.info("sending shutdown message to manager")
             try:
-                ask_once(client, address, authkey, "shutdown")
+                # One that is stopped would not answer.
+                if is_answering(address, shutdown_timeout):
+                    ask_once(client, address, authkey, "shutdown")
             except Exception as error:
                 util.debug("the manager does not answer: %s", error)
             process.join(timeout=shutdown_timeout)
@@ -255,7 +263,8 @@ class BaseManager(standard.BaseManager):
     def _make(
         self, typeid: str, args: tuple[Any, ...], kwds: dict[str, Any]
     ) -> tuple[Any, Any, Any]:
-        """Has the server make an object: token, exposed methods, and what keeps it, if the server is ours."""
+        """Has the server make an object: token, exposed methods, and what keeps it, if the server
+        is ours."""
         assert self._state.value == State.STARTED, "server not yet started"
         if self._serializer == "pickle" and self._session.ours:
             end = self._session
@@ -297,16 +306,17 @@ class BaseManager(standard.BaseManager):
         callable: Optional[Callable[..., Any]] = None,
         proxytype: Any = None,
         exposed: Optional[Iterable[str]] = None,
-        method_to_typeid: Optional[dict[str, str]] = None,
+        method_to_typeid: Optional[Mapping[str, str]] = None,
         create_method: bool = True,
     ) -> None:
         """Registers a type with this class of managers, under the name `typeid`.
 
-        `callable` makes an object of it, in the server; where only clients are, it is not needed. `proxytype`
-        makes its proxies: a subclass of BaseProxy, or AutoProxy if it is None. `exposed` are the methods that
-        may be called: if it is None those that `proxytype` says, or all public ones. `method_to_typeid` are
-        those whose results stay in the server, and the types of these; it has to know them. Unless
-        `create_method` is false, managers have a method of this name, which makes an object and returns a proxy.
+        `callable` makes an object of it, in the server; where only clients are, it is not needed.
+        `proxytype` makes its proxies: a subclass of BaseProxy, or AutoProxy if it is None.
+        `exposed` are the methods that may be called: if it is None those that `proxytype` says, or
+        all public ones. `method_to_typeid` are those whose results stay in the server, and the
+        types of these; it has to know them. Unless `create_method` is false, managers have a method
+        of this name, which makes an object and returns a proxy.
         """
         if "_registry" not in cls.__dict__:
             cls._registry = cls._registry.copy()
@@ -332,7 +342,7 @@ class BaseManager(standard.BaseManager):
 class SyncManager(BaseManager, standard.SyncManager):
     """A manager of lists, dictionaries, queues, locks and the like: what `Manager()` starts."""
 
-    _registry: dict[str, Any] = {}
+    _registry: ClassVar[dict[str, Any]] = {}
 
 
 SyncManager.register("Queue", _calls.Queue)
@@ -354,3 +364,79 @@ SyncManager.register("Namespace", Namespace, NamespaceProxy)
 # Types of what methods of others return.
 SyncManager.register("Iterator", proxytype=IteratorProxy, create_method=False)
 SyncManager.register("AsyncResult", create_method=False)
+
+
+class SharedMemoryServer(Server):
+    """The server of a SharedMemoryManager: it knows what memory was made, and unlinks it at its
+    end."""
+
+    public: ClassVar[list[str]] = [
+        *Server.public,
+        "track_segment",
+        "release_segment",
+        "list_segments",
+    ]
+
+    def __init__(self, *args: Any, **kwds: Any) -> None:
+        super().__init__(*args, **kwds)
+        self._segments: dict[str, None] = {}
+
+    def track_segment(self, c: Any, segment_name: str) -> None:
+        """Notes memory of this name, which ends with the server."""
+        self._segments[segment_name] = None
+
+    def release_segment(self, c: Any, segment_name: str) -> None:
+        """Unlinks the memory of this name."""
+        del self._segments[segment_name]
+        _unlink(segment_name)
+
+    def list_segments(self, c: Any) -> list[str]:
+        """The names of all memory that it knows."""
+        return list(self._segments)
+
+    def shutdown(self, c: Any) -> None:
+        """Unlinks all memory, and ends the server."""
+        while self._segments:
+            _unlink(self._segments.popitem()[0])
+        super().shutdown(c)
+
+
+def _unlink(name: str) -> None:
+    from .shared_memory import SharedMemory
+
+    # Somebody may have unlinked it.
+    with contextlib.suppress(FileNotFoundError):
+        memory = SharedMemory(name)
+        memory.close()
+        memory.unlink()
+
+
+class SharedMemoryManager(BaseManager, standard.SharedMemoryManager):
+    """A manager of shared memory: what was made by it is unlinked when it shuts down, or with the
+    program."""
+
+    _registry: ClassVar[dict[str, Any]] = {}
+    _Server = SharedMemoryServer
+
+    def SharedMemory(self, size: int) -> Any:
+        """New shared memory of `size` bytes."""
+        from .shared_memory import SharedMemory
+
+        return self._tracked(lambda: SharedMemory(None, create=True, size=size), lambda made: made)
+
+    def ShareableList(self, sequence: Optional[Iterable[Any]]) -> Any:
+        """A new list in shared memory, with the elements of `sequence`."""
+        from .shared_memory import ShareableList
+
+        return self._tracked(lambda: ShareableList(sequence), lambda made: made.shm)
+
+    def _tracked(self, make: Callable[[], Any], memory_of: Callable[[Any], Any]) -> Any:
+        assert self._state.value == State.STARTED, "server not yet started"
+        made = make()
+        memory = memory_of(made)
+        try:
+            self._ask("track_segment", memory.name)
+        except BaseException:
+            memory.unlink()
+            raise
+        return made

@@ -34,8 +34,8 @@ def _call(func: Callable[..., Any], args: Iterable[Any], kwds: Mapping[str, Any]
 
 
 class _Crew:
-    """What the threads share with the pool. They know nothing of the pool itself, so that one which is
-    forgotten ends."""
+    """What the threads share with the pool. They know nothing of the pool itself, so that one which
+    is forgotten ends."""
 
     def __init__(self, initializer: Optional[Callable[..., object]], initargs: Any) -> None:
         self.initializer, self.initargs = initializer, initargs
@@ -225,7 +225,8 @@ class IMapIterator(standard.IMapIterator):  # type: ignore[type-arg]
         self._results: dict[int, list[Outcome]] = {}
         self._order: deque[int] = deque()
         self._ready: deque[Outcome] = deque()
-        # Chunks read, chunks whose results were taken, and whether somebody is to read the next one.
+        # Chunks read, chunks whose results were taken, and whether somebody is to read the next
+        # one.
         self._read = self._taken = 0
         self._reading = False
         self._ended = False
@@ -243,7 +244,8 @@ class IMapIterator(standard.IMapIterator):  # type: ignore[type-arg]
         self._crew.begin(self._work, self)
 
     def _work(self) -> None:
-        """What a thread does: it reads a chunk of the input, lets another one read on, and calls."""
+        """What a thread does: it reads a chunk of the input, lets another one read on, and
+        calls."""
         try:
             key, chunk = self._read_chunk()
             if chunk:
@@ -266,7 +268,8 @@ class IMapIterator(standard.IMapIterator):  # type: ignore[type-arg]
             for item in itertools.islice(self._input, self._chunk):
                 chunk.append(item)
         except BaseException as raised:
-            error = raised
+            # A chunk that is not complete is not done, as in a Pool.
+            chunk, error = [], raised
         with self._changed:
             key, self._reading = self._read, False
             if chunk:
@@ -286,8 +289,8 @@ class IMapIterator(standard.IMapIterator):  # type: ignore[type-arg]
     def __iter__(self) -> "IMapIterator":
         return self
 
-    def __next__(self) -> Any:
-        return self.next()
+    def __next__(self, timeout: Optional[float] = None) -> Any:
+        return self.next(timeout)
 
     def next(self, timeout: Optional[float] = None) -> Any:
         """The next result; raises what the call raised, or TimeoutError if it is not there in
@@ -337,7 +340,8 @@ class ThreadPool(standard.ThreadPool):
     """So many threads, which do the tasks that are handed to the pool, with the words of `Pool`.
 
     `processes` is the number of threads: of processors that this process may use, if it is None. If
-    `initializer(*initargs)`, which each calls first, raises, all pending and later calls raise that.
+    `initializer(*initargs)`, which each calls first, raises, all pending and later calls raise
+    that.
     """
 
     def __init__(
@@ -380,15 +384,15 @@ class ThreadPool(standard.ThreadPool):
             self._crew.close()
 
     def terminate(self) -> None:
-        """Ends the pool at once: what is not done raises PoolTerminated. What a thread does at this moment
-        it does to its end, but nobody gets its result."""
+        """Ends the pool at once: what is not done raises PoolTerminated. What a thread does at this
+        moment it does to its end, but nobody gets its result."""
         util.debug("terminating pool")
         self._state = TERMINATE
         self._terminate()
 
     def join(self) -> None:
-        """Waits for the end of all threads. To be called after close() or terminate(); after terminate() it
-        does not wait for those that still do something, which nothing can end."""
+        """Waits for the end of all threads. To be called after close() or terminate(); after
+        terminate() it does not wait for those that still do something, which nothing can end."""
         if self._state == RUN:
             raise ValueError("Pool is still running")
         for thread in self._pool:
@@ -404,9 +408,7 @@ class ThreadPool(standard.ThreadPool):
 
     def __del__(self, _warn: Any = warnings.warn, RUN: str = RUN) -> None:
         if self._state == RUN:
-            _warn(
-                f"unclosed running multiprocessing pool {self!r}", ResourceWarning, source=self
-            )
+            _warn(f"unclosed running multiprocessing pool {self!r}", ResourceWarning, source=self)
 
     def __repr__(self) -> str:
         kind = type(self)
@@ -434,8 +436,8 @@ class ThreadPool(standard.ThreadPool):
         callback: Optional[Callable[[_T], object]] = None,
         error_callback: Optional[Callable[[BaseException], object]] = None,
     ) -> ApplyResult[_T]:
-        """Hands func(*args, **kwds) to the threads, without waiting. When it is done, that thread calls
-        `callback` with the result or `error_callback` with the exception."""
+        """Hands func(*args, **kwds) to the threads, without waiting. When it is done, that thread
+        calls `callback` with the result or `error_callback` with the exception."""
         self._check_running()
         crew, args, kwds = self._crew, tuple(args), dict(kwds or {})
         result: ApplyResult[_T] = ApplyResult(crew, callback, error_callback)
@@ -526,8 +528,8 @@ class ThreadPool(standard.ThreadPool):
         *,
         buffersize: Optional[int] = None,
     ) -> IMapIterator:
-        """An iterator over func(x) for x in iterable, in this order. The input is read by the threads, as they
-        are free, and not more than `buffersize` results ahead of the iterator."""
+        """An iterator over func(x) for x in iterable, in this order. The input is read by the
+        threads, as they are free, and not more than `buffersize` results ahead of the iterator."""
         return self._imap(IMapIterator, func, iterable, chunksize, buffersize)
 
     def imap_unordered(

@@ -1,6 +1,7 @@
 """Starting a process by running the program again."""
 
 import os
+import sys
 from multiprocessing import context, resource_tracker, spawn, util
 from typing import TYPE_CHECKING, Any, Optional
 
@@ -100,6 +101,10 @@ def preparation_of(process_obj: Optional["Process"]) -> dict[str, Any]:
     from .context import get_start_method, is_chosen
     from .install import is_installed
 
+    main = sys.modules["__main__"]
+    if not hasattr(main, "__spec__"):
+        # A debugger has emptied it.
+        main.__spec__ = None
     data = spawn.get_preparation_data(process_obj.name if process_obj else "Template")
     if not os.path.exists(data.get("init_main_from_path", os.curdir)):
         # Read from standard input: there is nothing to run again.

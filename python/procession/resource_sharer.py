@@ -1,5 +1,5 @@
-"""The standard library's own `resource_sharer`, under our name too: it hands descriptors on that are
-pickled while no process is being started."""
+"""The standard library's own `resource_sharer`, under our name too: it hands descriptors on for
+what the standard library pickles while no process is being started."""
 
 import sys
 from multiprocessing import resource_sharer

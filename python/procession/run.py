@@ -1,4 +1,4 @@
-"""`python -m procession run`: a program as it is, with procession in the place of multiprocessing."""
+"""`python -m procession run`: a program as it is, where multiprocessing is procession."""
 
 import os
 import pkgutil

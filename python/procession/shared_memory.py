@@ -22,9 +22,10 @@ from . import _procession
 __all__ = ["ShareableList", "SharedMemory"]
 
 _T = TypeVar("_T")
-_NAME = "psm_{}"
-# With the longest name of other systems, so that a program that runs here runs there.
+_SHM_NAME_PREFIX = "/psm_"
+# No longer than names may be on other systems, so that what runs here runs there.
 _NAME_BYTES = 4
+_USE_POSIX = True
 
 # Runs the extension module alone: the janitor needs nothing else of the package.
 _JANITOR = """
@@ -51,7 +52,7 @@ def _janitor() -> Optional[tuple[bytes, list[bytes]]]:
 
 def _make_filename() -> str:
     """A name that nobody has, as a rule."""
-    return "/" + _NAME.format(secrets.token_hex(_NAME_BYTES))
+    return _SHM_NAME_PREFIX + secrets.token_hex(_NAME_BYTES)
 
 
 class SharedMemory:
@@ -81,6 +82,7 @@ class SharedMemory:
     _memory: Optional["_procession.NamedMemory"]
     # What programs that look beneath find: there is no descriptor once it is mapped.
     _fd = -1
+    _flags = os.O_RDWR
     _mode = 0o600
     _prepend_leading_slash = True
 
@@ -166,6 +168,8 @@ class SharedMemory:
 
         FileNotFoundError if nothing has the name any more.
         """
+        if "\0" in self._name:
+            raise ValueError("embedded null character in the name of shared memory")
         assert self._memory is not None
         self._memory.unlink()
 
@@ -272,12 +276,13 @@ class ShareableList(Generic[_T]):
         self._list_len = len(values)
         self._allocated_offsets = [0]
         for value in values:
-            room = _UNIT
+            units = 1
             if isinstance(value, (str, bytes)):
-                room *= len(_encoded(value)) // _UNIT + 1
+                # Of text multiprocessing counts the characters.
+                units = max(len(value) // _UNIT + 1, -(-len(_encoded(value)) // _UNIT))
             elif type(value) not in _FORMATS:
                 raise _wrong(value)
-            self._allocated_offsets.append(self._allocated_offsets[-1] + room)
+            self._allocated_offsets.append(self._allocated_offsets[-1] + units * _UNIT)
         self.shm = SharedMemory(
             name, create=True, size=self._offset_back_transform_codes + max(self._list_len, 1)
         )

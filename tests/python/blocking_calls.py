@@ -1,6 +1,8 @@
 """Each call of the package that can wait for ever, ready to: what Ctrl-C and the exit must end."""
 
-from under_test import mp
+from under_test import NAME, mp
+
+connection = __import__(f"{NAME}.connection", fromlist=["*"])
 
 
 def child_waits(ready, event):
@@ -125,6 +127,28 @@ class BlockingCalls:
     def poll_with_a_timeout(self):
         self.ends = self.ctx.Pipe()
         return lambda: self.ends[0].poll(1000)
+
+    def connection_wait(self):
+        self.ends = self.ctx.Pipe()
+        return lambda: connection.wait(self.ends)
+
+    def accept(self):
+        self.listener = connection.Listener()
+        return self.listener.accept
+
+    def accept_beside_a_silent_client(self):
+        self.listener = connection.Listener(authkey=b"key")
+        self.silent = connection.Client(self.listener.address)
+        return self.listener.accept
+
+    def client_of_a_silent_listener(self):
+        self.listener = connection.Listener(authkey=b"key")
+        return lambda: connection.Client(self.listener.address, authkey=b"key")
+
+    def client_of_a_full_listener(self):
+        self.listener = connection.Listener(backlog=0)
+        self.first = connection.Client(self.listener.address)
+        return lambda: connection.Client(self.listener.address)
 
 
 BLOCKING_CALLS = [

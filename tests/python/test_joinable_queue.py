@@ -89,7 +89,7 @@ def take_and_wait(queue, taken, leave):
 
 
 def test_the_work_of_a_killed_consumer_stays_unfinished(ctx):
-    # Nobody can know how far it had come; whoever knows says that it is done, and who waits goes on.
+    # How far it had come nobody can know; who does says that it is done, and all go on.
     queue, joined, taken = ctx.JoinableQueue(), ctx.Queue(), ctx.Queue()
     queue.put("work")
     consumer = start(ctx, take_and_wait, queue, taken, ctx.Event())

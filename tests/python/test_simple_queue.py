@@ -1,14 +1,15 @@
 """SimpleQueue, and the ends of queues that others poll."""
 
+import os
 import signal
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-import os
 from multiprocessing import connection as standard
 
 import pytest
 from deadline import GUARD, eventually
 from processes import finish, start, wait_asleep
+from program import run_program
 from under_test import METHODS, mp
 
 pytestmark = pytest.mark.timeout(90)
@@ -146,9 +147,14 @@ def test_the_writers_end(ctx):
         queue._reader.send(1)
     with queue._rlock:
         assert queue._reader.recv() == 5
-    queue._reader.close()
+    reader = queue._reader
+    reader.close()
     with pytest.raises(OSError, match="closed"):
-        queue.get()
+        reader.recv()
+    queue.put(6)
+    assert queue.get() == 6
+    queue.close()
+    assert queue._reader.closed
 
 
 # --- the executor of the standard library
@@ -167,6 +173,47 @@ def test_the_standard_librarys_executor_works_on_it(ctx):
         assert list(executor.map(square, range(50))) == [n * n for n in range(50)]
         with pytest.raises(BrokenProcessPool):
             executor.submit(end_hard).result(GUARD)
+
+
+# The same, where its own queues are ours too.
+INSTALLED = """
+    import os
+    import sys
+    import procession
+
+    procession.install()
+    import multiprocessing
+    from concurrent.futures import ProcessPoolExecutor
+    from concurrent.futures.process import BrokenProcessPool
+
+    def square(n):
+        return n * n
+
+    def end_hard():
+        os._exit(3)
+
+    if __name__ == "__main__":
+        ctx = multiprocessing.get_context(sys.argv[1])
+        with ProcessPoolExecutor(2, mp_context=ctx) as executor:
+            print(type(executor._call_queue).__mro__[1] is procession.Queue)
+            print(sum(executor.map(square, range(300), chunksize=3)))
+            try:
+                executor.submit(lambda: None).result(30)
+            except Exception as error:
+                print("Can't pickle" in str(error))
+            print(executor.submit(square, 3).result(30))
+            try:
+                executor.submit(end_hard).result(30)
+            except BrokenProcessPool:
+                print("broken")
+"""
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_executors_own_queues_may_be_ours(method):
+    ended = run_program(INSTALLED, method)
+    assert ended.lines == ["True", "8955050", "True", "9", "broken"]
+    assert ended.stderr == ""
 
 
 class Reporting(mp.Queue):

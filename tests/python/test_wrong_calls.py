@@ -4,6 +4,7 @@ Each row is a call on a module, which is either; `ours` is where we differ, and 
 """
 
 import contextlib
+import importlib
 import multiprocessing
 import multiprocessing.connection
 import pickle
@@ -15,7 +16,12 @@ from typing import Any, Callable, NamedTuple, Optional
 import pytest
 from under_test import mp
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = [
+    pytest.mark.timeout(60),
+    # What the standard library leaves open after an error is not ours to judge.
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
 
 
 class Row(NamedTuple):
@@ -40,6 +46,11 @@ def wrong(raises, ours=None, why=""):
         return call
 
     return add
+
+
+def submodule(m, name):
+    """A module of the package."""
+    return importlib.import_module(f"{m.__name__}.{name}")
 
 
 def nothing():
@@ -721,6 +732,211 @@ def pickled_pool(m):
 def apply_with_args_that_are_none(m):
     with m.Pool(1) as pool:
         pool.apply(nothing, 5)
+
+
+# --- shared values
+
+
+@wrong((KeyError, TypeError))
+def value_of_an_unknown_typecode(m):
+    m.Value("Q?")
+
+
+@wrong(TypeError)
+def value_of_another_type(m):
+    m.Value("i", "three")
+
+
+@wrong(TypeError)
+def array_of_texts(m):
+    m.Array("i", ["a", "b"])
+
+
+@wrong(ValueError)
+def array_of_a_negative_size(m):
+    m.Array("i", -1)
+
+
+@wrong(IndexError)
+def index_beyond_an_array(m):
+    m.Array("i", 3)[3]
+
+
+@wrong(AttributeError)
+def value_with_what_is_no_lock(m):
+    m.Value("i", lock=5)
+
+
+@wrong(AttributeError)
+def lock_of_a_raw_value(m):
+    m.RawValue("i").get_lock()
+
+
+@wrong(TypeError)
+def assignment_of_another_type(m):
+    m.Value("i").value = "three"
+
+
+@wrong(ValueError)
+def shared_memory_of_no_size(m):
+    submodule(m, "shared_memory").SharedMemory(create=True, size=0)
+
+
+@wrong(ValueError)
+def shared_memory_of_a_negative_size(m):
+    submodule(m, "shared_memory").SharedMemory(create=True, size=-5)
+
+
+@wrong(FileNotFoundError)
+def shared_memory_that_is_not_there(m):
+    submodule(m, "shared_memory").SharedMemory("procession-no-such-name")
+
+
+@wrong(ValueError)
+def shared_memory_without_a_name(m):
+    submodule(m, "shared_memory").SharedMemory()
+
+
+@wrong(FileExistsError)
+def shared_memory_made_twice(m):
+    SharedMemory = submodule(m, "shared_memory").SharedMemory
+    first = SharedMemory(create=True, size=8)
+    try:
+        SharedMemory(first.name, create=True, size=8)
+    finally:
+        first.close()
+        first.unlink()
+
+
+@contextlib.contextmanager
+def shareable_list(m, items):
+    made = submodule(m, "shared_memory").ShareableList(items)
+    try:
+        yield made
+    finally:
+        made.shm.close()
+        made.shm.unlink()
+
+
+@wrong(IndexError)
+def index_beyond_a_shareable_list(m):
+    with shareable_list(m, [1, 2]) as made:
+        made[2]
+
+
+@wrong(ValueError)
+def text_longer_than_its_place_in_a_shareable_list(m):
+    with shareable_list(m, ["ab"]) as made:
+        made[0] = "much longer than eight characters"
+
+
+@wrong(ValueError)
+def index_of_what_a_shareable_list_has_not(m):
+    with shareable_list(m, [1, 2]) as made:
+        made.index(3)
+
+
+# --- listeners and clients
+
+
+@wrong(TypeError)
+def key_of_a_listener_that_is_a_string(m):
+    submodule(m, "connection").Listener(authkey="secret")
+
+
+@wrong(ValueError)
+def listener_of_an_unknown_family(m):
+    submodule(m, "connection").Listener(family="AF_CARRIER_PIGEON")
+
+
+@wrong(TypeError)
+def client_of_an_address_of_no_kind(m):
+    submodule(m, "connection").Client(5)
+
+
+@wrong(TypeError)
+def key_of_a_client_that_is_a_string(m):
+    connection = submodule(m, "connection")
+    with connection.Listener() as listener:
+        connection.Client(listener.address, authkey="secret")
+
+
+@wrong(FileNotFoundError)
+def client_of_an_address_where_nobody_listens(m):
+    submodule(m, "connection").Client("/procession-no-such-socket")
+
+
+@wrong(OSError)
+def accept_on_a_closed_listener(m):
+    listener = submodule(m, "connection").Listener()
+    listener.close()
+    listener.accept()
+
+
+@wrong(multiprocessing.AuthenticationError)
+def client_with_another_key(m):
+    connection = submodule(m, "connection")
+    with connection.Listener(authkey=b"one") as listener:
+        accepts = threading.Thread(target=swallow, args=(listener.accept,))
+        accepts.start()
+        try:
+            connection.Client(listener.address, authkey=b"another")
+        finally:
+            accepts.join()
+
+
+def swallow(call):
+    with contextlib.suppress(Exception):
+        call()
+
+
+# --- managers
+
+
+@wrong((AssertionError, multiprocessing.ProcessError))
+def manager_started_twice(m):
+    with submodule(m, "managers").BaseManager() as manager:
+        manager.start()
+
+
+@wrong((AssertionError, multiprocessing.ProcessError))
+def server_of_a_started_manager(m):
+    with submodule(m, "managers").BaseManager() as manager:
+        manager.get_server()
+
+
+@wrong(AttributeError)
+def manager_of_no_such_kind(m):
+    with m.Manager() as manager:
+        manager.unicorn()
+
+
+@wrong(AttributeError)
+def method_that_is_not_exposed(m):
+    with m.Manager() as manager:
+        manager.list()._grow()
+
+
+@wrong(IndexError)
+def what_a_managed_object_raises(m):
+    with m.Manager() as manager:
+        manager.list()[5]
+
+
+@wrong(queue.Empty)
+def managed_queue_that_is_empty(m):
+    with m.Manager() as manager:
+        manager.Queue().get_nowait()
+
+
+@wrong(TypeError)
+def initializer_of_a_manager_that_can_not_be_called(m):
+    submodule(m, "managers").BaseManager().start(5)
+
+
+@wrong(AttributeError)
+def shutdown_of_a_manager_before_its_start(m):
+    submodule(m, "managers").BaseManager().shutdown()
 
 
 # --- the table

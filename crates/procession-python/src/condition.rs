@@ -143,11 +143,13 @@ impl Condition {
     fn __exit__<'py>(
         &self,
         py: Python<'py>,
-        a: Bound<'py, PyAny>,
-        b: Bound<'py, PyAny>,
-        c: Bound<'py, PyAny>,
+        kind: Bound<'py, PyAny>,
+        error: Bound<'py, PyAny>,
+        trace: Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        self.lock.bind(py).call_method1("__exit__", (a, b, c))
+        self.lock
+            .bind(py)
+            .call_method1("__exit__", (kind, error, trace))
     }
 
     fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {

@@ -119,10 +119,11 @@ impl Lock {
     fn __exit__(
         &self,
         py: Python<'_>,
-        _a: Bound<'_, PyAny>,
-        _b: Bound<'_, PyAny>,
-        _c: Bound<'_, PyAny>,
+        kind: Bound<'_, PyAny>,
+        error: Bound<'_, PyAny>,
+        trace: Bound<'_, PyAny>,
     ) -> PyResult<()> {
+        drop((kind, error, trace));
         self.release(py)
     }
 
@@ -231,10 +232,11 @@ impl RLock {
     fn __exit__(
         &self,
         py: Python<'_>,
-        _a: Bound<'_, PyAny>,
-        _b: Bound<'_, PyAny>,
-        _c: Bound<'_, PyAny>,
+        kind: Bound<'_, PyAny>,
+        error: Bound<'_, PyAny>,
+        trace: Bound<'_, PyAny>,
     ) -> PyResult<()> {
+        drop((kind, error, trace));
         self.release(py)
     }
 

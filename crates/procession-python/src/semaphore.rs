@@ -94,10 +94,11 @@ impl Semaphore {
     fn __exit__(
         &self,
         py: Python<'_>,
-        _a: Bound<'_, PyAny>,
-        _b: Bound<'_, PyAny>,
-        _c: Bound<'_, PyAny>,
+        kind: Bound<'_, PyAny>,
+        error: Bound<'_, PyAny>,
+        trace: Bound<'_, PyAny>,
     ) -> PyResult<()> {
+        drop((kind, error, trace));
         self.release(py)
     }
 

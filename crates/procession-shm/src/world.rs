@@ -22,11 +22,31 @@ pub struct Owner {
 }
 
 impl Owner {
+    /// Who takes a process record before he has a thread slot: his process. Its [`World::fate`] is the process's.
+    #[inline]
+    pub const fn of_process(pid: u32) -> Self {
+        Self {
+            slot: Self::NO_SLOT,
+            generation: pid as u64,
+        }
+    }
+
+    /// The process id in what [`of_process`](Self::of_process) made; `None` if this is a thread with a slot.
+    #[inline]
+    pub const fn process(self) -> Option<u32> {
+        if self.slot == Self::NO_SLOT {
+            Some(self.generation as u32)
+        } else {
+            None
+        }
+    }
+
     /// Bits that an owner takes in a word.
     pub const BITS: u32 = 60;
     const SLOT_BITS: u32 = 20;
     /// The largest number of thread slots.
-    pub const MAX_SLOTS: u32 = 1 << Self::SLOT_BITS;
+    pub const MAX_SLOTS: u32 = Self::NO_SLOT;
+    const NO_SLOT: u32 = (1 << Self::SLOT_BITS) - 1;
 
     /// The owner as the low 60 bits of a word: slot below, generation above.
     #[inline]
@@ -39,7 +59,7 @@ impl Owner {
     pub const fn from_bits(bits: u64) -> Self {
         let bits = bits & ((1 << Self::BITS) - 1);
         Self {
-            slot: (bits & (Self::MAX_SLOTS as u64 - 1)) as u32,
+            slot: (bits & Self::NO_SLOT as u64) as u32,
             generation: bits >> Self::SLOT_BITS,
         }
     }

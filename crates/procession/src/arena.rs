@@ -30,10 +30,10 @@ pub(crate) mod word {
     pub const ROOT: u64 = RUNTIME + 16;
     /// Numbers requests to templates.
     pub const REQUESTS: u64 = RUNTIME + 24;
-    /// What tells the chest's two sockets from all others: see [`crate::parcel`].
-    pub const CHEST: u64 = RUNTIME + 32;
     /// The first janitor, as it names itself; 0: there was none yet.
     pub const JANITOR: u64 = RUNTIME + 40;
+    /// What tells the chest's two sockets from all others, in two words: see [`crate::parcel`].
+    pub const CHEST: u64 = RUNTIME + 48;
     /// The doors of templates: see [`crate::template`].
     pub const DOORS: u64 = RUNTIME + 256;
     /// The slots of parcels, to the end of the header: see [`crate::parcel`].
@@ -275,27 +275,28 @@ impl Arena {
         unsafe { crate::sys::life_word::LifeWord::at(self.bytes(at, 64)) }
     }
 
-    /// The token of this process; not the same before and after any fork.
+    /// The token of this process, which no other has or had; 0 in a child forked by a call that runs no handlers, until
+    /// it was given one.
     #[inline]
     pub(crate) fn token(&self) -> u64 {
         // SAFETY: the page lives as long as the process.
-        let token = unsafe { &*self.token };
-        match token.load(Ordering::Relaxed) {
-            0 => {
-                let new = self.word(word::TOKENS).fetch_add(1, Ordering::Relaxed) + 1;
-                match token.compare_exchange(0, new, Ordering::Relaxed, Ordering::Relaxed) {
-                    Ok(_) => new,
-                    Err(theirs) => theirs,
-                }
-            }
-            token => token,
+        unsafe { &*self.token }.load(Ordering::Relaxed)
+    }
+
+    /// Gives this process its token, if it has none.
+    pub(crate) fn give_token(&self) {
+        if self.token() == 0 {
+            let new = self.word(word::TOKENS).fetch_add(1, Ordering::Relaxed) + 1;
+            // SAFETY: as above.
+            let token = unsafe { &*self.token };
+            // Another thread may have been first.
+            let _ = token.compare_exchange(0, new, Ordering::Relaxed, Ordering::Relaxed);
         }
     }
 
-    /// Whether this process was given its token: false in a child forked by a call that runs no handlers.
+    /// Whether this process was given its token.
     pub(crate) fn has_token(&self) -> bool {
-        // SAFETY: the page lives as long as the process.
-        unsafe { &*self.token }.load(Ordering::Relaxed) != 0
+        self.token() != 0
     }
 
     /// Maps a buffer's pages for this process alone, or shared again.

@@ -7,7 +7,7 @@
 use crate::arena::Arena;
 use crate::program;
 use crate::sys::life_word::{LifeWord, Taken};
-use crate::sys::process;
+use crate::sys::process::{self, Identity};
 use procession_shm::layout::header;
 use procession_shm::section::Section;
 use procession_shm::slot::{self, State, state_word};
@@ -219,6 +219,11 @@ pub(crate) fn see_off(arena: &Arena, slot: u32) -> bool {
 
 /// What became of an owner.
 pub(crate) fn fate(arena: &Arena, owner: Owner) -> Fate {
+    if let Some(pid) = owner.process() {
+        // Whoever has the pid: another's may delay what is done about the dead one.
+        let gone = Identity { pid, birth: 0 }.is_gone();
+        return if gone { Fate::Killed } else { Fate::Alive };
+    }
     if owner.slot as u64 >= arena.layout().thread_count {
         return Fate::Ended;
     }
@@ -338,7 +343,7 @@ pub(crate) fn end_thread(arena: &Arena) {
             },
         ))
     });
-    if token == 0 || !arena.has_token() || token != arena.token() {
+    if token == 0 || token != arena.token() {
         return;
     }
     let at = arena.layout().thread(owner.slot) + slot::word::STATE;

@@ -17,11 +17,11 @@ from multiprocessing.dummy import (
     Barrier,
     BoundedSemaphore,
     Condition,
-    DummyProcess,
+    DummyProcess,  # noqa: F401  (looked for here, as the other so marked)
     Event,
     JoinableQueue,
     Lock,
-    Namespace,
+    Namespace,  # noqa: F401
     Process,
     Queue,
     RLock,
@@ -34,7 +34,7 @@ from multiprocessing.dummy import (
 from types import ModuleType
 from typing import Any, Callable, Optional
 
-from ..pool import ThreadPool
+from ..pool_threads import ThreadPool
 from .connection import Pipe
 
 __all__ = [
@@ -62,8 +62,6 @@ __all__ = [
 dict = builtins.dict
 list = builtins.list
 set = builtins.set
-Namespace = Namespace
-DummyProcess = DummyProcess
 
 
 def Pool(

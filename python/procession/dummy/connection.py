@@ -1,4 +1,5 @@
-"""Connections between threads of this process: the standard library's `multiprocessing.dummy.connection`."""
+"""Connections between threads of this process: the standard library's
+`multiprocessing.dummy.connection`."""
 
 from multiprocessing.dummy.connection import Client, Connection, Listener, Pipe
 

@@ -5,12 +5,14 @@ use crate::blocking::deadline;
 use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// One end of a queue: what there is to read can be polled, waited for with others, and received.
 #[pyclass(frozen, module = "procession._procession")]
 pub struct QueueEnd {
     items: Arc<Items>,
     reads: bool,
+    closed: AtomicBool,
 }
 
 impl QueueEnd {
@@ -18,11 +20,12 @@ impl QueueEnd {
         Self {
             items: items.clone(),
             reads,
+            closed: AtomicBool::new(false),
         }
     }
 
     fn open(&self, reads: bool) -> PyResult<()> {
-        if self.items.is_closed() {
+        if self.closed() {
             return Err(PyOSError::new_err("handle is closed"));
         }
         if self.reads != reads {
@@ -61,15 +64,15 @@ impl QueueEnd {
         self.items.put(obj, None, Err)
     }
 
-    /// Closes the queue for this process.
+    /// This object is used no more. The queue is open still.
     fn close(&self) {
-        self.items.close();
+        self.closed.store(true, Ordering::Relaxed);
     }
 
     /// Whether it is closed.
     #[getter]
     fn closed(&self) -> bool {
-        self.items.is_closed()
+        self.closed.load(Ordering::Relaxed) || self.items.is_closed()
     }
 
     /// Whether it is the end that is received from.

@@ -7,6 +7,7 @@ use super::frame::failed;
 use super::handshake::Handshake;
 use crate::descriptor;
 use crate::error::{Error, Kind, Result};
+use crate::life;
 use crate::sys::process;
 use crate::time;
 use rustix::event::{PollFd, PollFlags};
@@ -173,11 +174,17 @@ impl Acceptor {
             let end = until.map_or(look_again, |until| until.min(look_again));
             let ready = descriptor::wait_any(&mut fds, Some(end))
                 .map_err(|error| failed("waiting for who connects", error))?;
-            if !ready && until.is_some_and(|until| until <= time::now()) {
+            if ready {
+                continue;
+            }
+            if until.is_some_and(|until| until <= time::now()) {
                 return Err(Error::new(
                     Kind::TimedOut,
                     "nobody connected before the time was over",
                 ));
+            }
+            if life::attends_to_signals() {
+                return Err(Error::new(Kind::Interrupted, "a signal may have come"));
             }
         }
     }

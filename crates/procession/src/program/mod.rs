@@ -165,7 +165,7 @@ extern "C" fn after_fork_in_child() {
     };
     arena.record.store(0, Ordering::Relaxed);
     records::forget_pool();
-    arena.token();
+    arena.give_token();
     let showed_up = take_child_use()
         .is_some_and(|(index, generation)| show_up(arena, index, Some(generation)).is_ok());
     if !showed_up {

@@ -73,16 +73,19 @@ pub(crate) fn note_myself(arena: &Arena) {
 pub fn set_pid(arena: &Arena, index: u32, pid: u32) {
     let _section = Section::RecordReserve.enter();
     let at = arena.layout().process(index);
-    if arena.load(at + record::word::PID) == 0 {
+    let unknown = arena.load(at + record::word::PID) == 0;
+    if unknown {
         write_identity(arena, index, Identity::of(pid));
     }
     let seen = record::state(arena, index);
     if matches!(seen, State::Reserved(_)) {
         record::change(arena, index, seen, State::Live(generation(arena, index)));
     }
-    arena.store(at + record::word::NOTED, keep::NOTED);
-    // Who saw it end before left the record to us.
-    recover_if_gone(arena, index);
+    let noted = arena.swap(at + record::word::NOTED, keep::NOTED);
+    // Who saw it end before left the record to us, or could not know whether it had ended.
+    if unknown || noted == keep::EMPTY {
+        recover_if_gone(arena, index);
+    }
 }
 
 /// This process takes over the record that was reserved for it, in this use of it if that is known: if its starter
@@ -131,16 +134,10 @@ pub fn become_asked_for(arena: &Arena, index: u32, generation_asked: u64) -> boo
 fn enter(arena: &Arena, index: u32) {
     let _section = Section::RecordShowUp.enter();
     // Without its token the process would count as forked, and take another record.
-    arena.token();
+    arena.give_token();
     write_identity(arena, index, Identity::of(process::pid()));
     arena.record.store(index + 1, Ordering::Relaxed);
 }
-
-/// Who takes a record before he has a slot.
-const NOBODY: Owner = Owner {
-    slot: 0,
-    generation: 0,
-};
 
 /// The record of this process; the root, and forks that no handler saw, take one here.
 #[cold]
@@ -149,25 +146,25 @@ pub(crate) fn my_record(arena: &Arena) -> u32 {
     if !arena.has_token() {
         // Forked by a call that runs no handlers: nothing of the parent's is ours.
         arena.record.store(0, Ordering::Relaxed);
-        arena.token();
+        arena.give_token();
     }
     if let Some(record) = arena.record.load(Ordering::Relaxed).checked_sub(1) {
         return record;
     }
-    let index = record::reserve(arena, NOBODY)
+    // He has no slot yet; until the record says who he is, it names his process as its taker.
+    let taker = Owner::of_process(process::pid());
+    let index = record::reserve(arena, taker)
         .expect("a process record is free, or the program could not have started this process");
-    let live = State::Live(generation(arena, index));
-    record::change(arena, index, State::Reserved(NOBODY), live);
+    write_identity(arena, index, Identity::of(process::pid()));
     let noted = arena.layout().process(index) + record::word::NOTED;
-    arena.store(noted, 1);
+    arena.store(noted, keep::NOTED);
+    let live = State::Live(generation(arena, index));
+    record::change(arena, index, State::Reserved(taker), live);
     match arena
         .record
         .compare_exchange(0, index + 1, Ordering::AcqRel, Ordering::Acquire)
     {
-        Ok(_) => {
-            enter(arena, index);
-            index
-        }
+        Ok(_) => index,
         Err(theirs) => {
             // Another thread of this process was first.
             record::vacate(arena, index, live);
@@ -192,13 +189,11 @@ pub fn recover_if_gone(arena: &Arena, index: u32) {
     let gone = match seen {
         State::Vacant => false,
         State::Leaving(_) | State::Emptying(_) => true,
-        // Of a fork that no handler saw nobody can tell.
-        State::Preparing(taker) => taker != NOBODY,
+        State::Preparing(taker) => arena.fate(taker) != Fate::Alive,
         // Not shown up yet: its starter watches over it, or is gone himself, perhaps before he wrote who he is.
         State::Reserved(taker) => {
             let unsigned = arena.load(at + record::word::PARENT) == 0;
-            parent_is_gone(arena, index)
-                || unsigned && taker != NOBODY && arena.fate(taker) != Fate::Alive
+            parent_is_gone(arena, index) || unsigned && arena.fate(taker) != Fate::Alive
         }
         State::Live(_) => !(kept && noted == keep::EMPTY) && identity(arena, index).is_gone(),
     };

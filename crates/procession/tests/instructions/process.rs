@@ -18,12 +18,16 @@ enum Does {
     Reserve,
     /// Shows up in the record that was reserved for it, from its fork on.
     ShowUp,
+    /// Takes a record, since its fork reserved none, and a thread slot.
+    TakeRecord,
     /// Becomes the process that another record was reserved for, as a spare of a template does.
     Become,
 }
 
 struct Play {
     does: Does,
+    /// The record of the controller.
+    controller: u32,
     /// For who becomes another process, and in which use of it.
     asked: Option<(u32, u64)>,
 }
@@ -35,7 +39,12 @@ impl Play {
             (record, program::generation(arena(), record))
         };
         let asked = (does == Does::Become).then(ask);
-        Self { does, asked }
+        let controller = arena().my_process();
+        Self {
+            does,
+            controller,
+            asked,
+        }
     }
 }
 
@@ -53,7 +62,7 @@ impl Drop for Play {
 
 impl Stage for Play {
     fn ready(&mut self) {
-        if !matches!(self.does, Does::TakeSlot | Does::ShowUp) {
+        if !matches!(self.does, Does::TakeSlot | Does::ShowUp | Does::TakeRecord) {
             arena().me();
         }
     }
@@ -66,10 +75,18 @@ impl Stage for Play {
         self.does == Does::ShowUp
     }
 
+    fn is_foreign(&self) -> bool {
+        self.does == Does::TakeRecord
+    }
+
     fn act(&mut self) {
         match self.does {
             Does::TakeSlot => {
                 arena().me();
+            }
+            Does::TakeRecord => {
+                arena().me();
+                assert_ne!(arena().my_process(), self.controller);
             }
             Does::EndProcess => program::end_process(0),
             Does::Reserve => {
@@ -102,6 +119,7 @@ pub fn cases() -> Vec<(&'static str, Make)> {
         ("end", play(Does::EndProcess)),
         ("reserve", play(Does::Reserve)),
         ("show_up", play(Does::ShowUp)),
+        ("foreign_fork", play(Does::TakeRecord)),
         ("become", play(Does::Become)),
     ]
 }

@@ -31,6 +31,10 @@ pub trait Stage {
     fn acts_from_its_fork(&self) -> bool {
         false
     }
+    /// Whether the victim is forked by a call that runs no handlers: the program learns of it when it acts.
+    fn is_foreign(&self) -> bool {
+        false
+    }
     /// The victim is known, and has not begun.
     fn curtain(&mut self) {}
     /// What the victim does, stepped.

@@ -25,6 +25,19 @@ pub struct Child {
 pub fn fork(body: impl FnOnce()) -> Child {
     // SAFETY: the controller has one thread, so the child may do whatever it could.
     let forked = program::forking(|| unsafe { libc::fork() });
+    go_on(forked, body)
+}
+
+/// The same by a call that runs no handlers of forks.
+fn fork_past_handlers(body: impl FnOnce()) -> Child {
+    unsafe extern "C" {
+        fn _Fork() -> libc::pid_t;
+    }
+    // SAFETY: as above.
+    go_on(unsafe { _Fork() }, body)
+}
+
+fn go_on(forked: libc::pid_t, body: impl FnOnce()) -> Child {
     if forked == 0 {
         let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(body));
         let code = if done.is_ok() { 0 } else { PANICKED };
@@ -49,7 +62,8 @@ impl Child {
             set(word, 0);
         }
         shot.load(stage.acts_from_its_fork());
-        fork(|| {
+        let foreign = stage.is_foreign();
+        let victim = || {
             step::end();
             section::demand(None);
             stage.ready();
@@ -63,7 +77,12 @@ impl Child {
             step::end();
             section::demand(None);
             set(&page.done, 1);
-        })
+        };
+        if foreign {
+            fork_past_handlers(victim)
+        } else {
+            fork(victim)
+        }
     }
 
     /// Lets it act, and sees it to its end.
