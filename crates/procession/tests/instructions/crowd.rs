@@ -11,48 +11,28 @@ use procession::shm::object::{self, Kind};
 /// Above so many records an object needs the block.
 const CROWD: u32 = 33;
 
-#[derive(Clone, Copy, PartialEq)]
-enum Does {
-    /// Makes an object, and gives its lease back.
-    Create,
-    /// Takes and gives back a lease on an object that only the controller has one on.
-    Lease,
-}
-
+/// Takes and gives back a lease on an object that only the controller has one on.
 struct Play {
-    does: Does,
     /// Of processes that never come.
     records: Vec<u32>,
     object: Object,
 }
 
-fn play(does: Does) -> Make {
-    Box::new(move |_| {
-        let reserve = || program::reserve(arena()).expect("a record");
-        let object = || Object::create(Kind::Lock, |_, _, _| Ok(())).expect("room");
+fn make() -> Make {
+    Box::new(|_| {
         let mut records = Vec::new();
         while records.last().is_none_or(|&record| record < CROWD) {
-            records.push(reserve());
+            records.push(program::reserve(arena()).expect("a record"));
         }
-        Box::new(Play {
-            does,
-            records,
-            object: object(),
-        })
+        let object = Object::create(Kind::Lock, |_, _, _| Ok(())).expect("room");
+        Box::new(Play { records, object })
     })
 }
 
 impl Play {
     fn perform(&self) {
-        let w = arena();
-        let handle = match self.does {
-            Does::Create => object::create(w, Kind::Event, |_, _| Ok(())).expect("room"),
-            Does::Lease => {
-                let handle = self.object.handle();
-                object::lease(w, handle, w.my_process()).expect("it lives");
-                handle
-            }
-        };
+        let (w, handle) = (arena(), self.object.handle());
+        object::lease(w, handle, w.my_process()).expect("it lives");
         object::unlease(w, handle, w.my_process());
     }
 }
@@ -91,8 +71,5 @@ impl Drop for Play {
 }
 
 pub fn cases() -> Vec<(&'static str, Make)> {
-    vec![
-        ("object_of_many", play(Does::Create)),
-        ("lease_of_many", play(Does::Lease)),
-    ]
+    vec![("lease_of_many", make())]
 }
