@@ -110,4 +110,4 @@ def _reduce(wrapper: BufferWrapper) -> tuple[Any, ...]:
     return _rebuild, (wrapper.memory,)
 
 
-reduction.register(BufferWrapper, _reduce)  # type: ignore[arg-type]
+reduction.register(BufferWrapper, _reduce)
