@@ -436,7 +436,8 @@ class SharedMemoryManager(BaseManager, standard.SharedMemoryManager):
         return self._tracked(lambda: ShareableList(sequence), lambda made: made.shm)
 
     def _tracked(self, make: Callable[[], Any], memory_of: Callable[[Any], Any]) -> Any:
-        assert self._state.value == State.STARTED, "server not yet started"
+        if self._state.value != State.STARTED:
+            raise ValueError("the manager has no server: start() comes first, shutdown() last")
         made = make()
         memory = memory_of(made)
         try:
