@@ -42,10 +42,10 @@ module.serve_as_janitor([int(number) for number in numbers])
 
 def _janitor() -> Optional[tuple[bytes, list[bytes]]]:
     """The command line of the process that unlinks what is left when the program is over."""
-    if getattr(sys, "frozen", False):
-        # The executable is the program itself, which would run once more.
-        return None
     executable: Any = spawn.get_executable()  # str or bytes
+    if not executable or getattr(sys, "frozen", False):
+        # There is none, or it is the program itself, which would run once more.
+        return None
     words = [executable, "-I", "-S", "-c", _JANITOR, _procession.__name__, _procession.__file__]
     return os.fsencode(executable), [os.fsencode(word) for word in words]
 

@@ -61,12 +61,20 @@ pub(crate) fn this_program(numbers: [u64; 3]) -> (CString, Vec<CString>) {
 }
 
 fn name_of(pid: u32) -> u64 {
-    sys::Identity::of(pid).birth << PID_BITS | pid as u64
+    named(pid, sys::Identity::of(pid).birth)
+}
+
+fn named(pid: u32, birth: u64) -> u64 {
+    birth << PID_BITS | pid as u64
 }
 
 fn lives(name: u64) -> bool {
     let pid = (name & ((1 << PID_BITS) - 1)) as u32;
-    pid != 0 && name_of(pid) == name && !sys::Identity::of(pid).is_gone()
+    if pid == 0 {
+        return false;
+    }
+    let now = sys::Identity::of(pid);
+    named(pid, now.birth) == name && !now.is_gone()
 }
 
 /// Serves as the janitor until the program is over. The numbers: the arena's file, the read end of the root's pipe, and

@@ -11,6 +11,7 @@ use crate::shared::Lockless;
 use crate::sys::memory::{identity, size};
 use crate::sys::named_file::{self as sys, Mapping};
 use procession_shm::name::{self, File};
+use procession_shm::object::Handle;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -23,6 +24,8 @@ use std::sync::atomic::AtomicU8;
 pub struct Name {
     name: OsString,
     file: File,
+    /// What this process has tracked; of what others have made it looks for it.
+    tracked: Option<Handle>,
 }
 
 impl Name {
@@ -46,6 +49,9 @@ impl Name {
         let Some(arena) = Arena::existing() else {
             return;
         };
+        if let Some(tracked) = self.tracked {
+            return name::forget(arena, tracked);
+        }
         name::visit(arena, |tracked, file, bytes| {
             if file == self.file && bytes == self.name.as_bytes() {
                 name::forget(arena, tracked);
@@ -109,28 +115,29 @@ pub fn create(
             name::forget(arena, tracked);
         }
         match linked {
-            Ok(()) => named = Some(file),
+            Ok(()) => named = Some((file, tracked)),
             Err(Errno::EXIST) => return Err(fail(Errno::EXIST)),
             // Without /proc, or on an odd file system.
             Err(_) => {}
         }
     }
-    let file = match named {
-        Some(file) => file,
+    let (file, tracked) = match named {
+        Some(named) => named,
         None => {
             let file = sys::make_named(name, len as u64).map_err(fail)?;
             let tracked = file_of(&file)
                 .map_err(fail)
                 .and_then(|file| Ok(track(file)?));
-            tracked.inspect_err(|_| {
+            let tracked = tracked.inspect_err(|_| {
                 let _ = sys::unlink(name);
             })?;
-            file
+            (file, tracked)
         }
     };
     let name = Name {
         name: name.to_os_string(),
         file: file_of(&file).map_err(fail)?,
+        tracked,
     };
     let mapping = Mapping::new(file.as_fd(), len)
         .map_err(fail)
@@ -154,8 +161,12 @@ pub fn open(name: &OsStr) -> Result<(Name, Mapping)> {
     }
     let mapping = Mapping::new(file.as_fd(), len).map_err(fail)?;
     let file = file_of(&file).map_err(fail)?;
-    let name = name.to_os_string();
-    Ok((Name { name, file }, mapping))
+    let name = Name {
+        name: name.to_os_string(),
+        file,
+        tracked: None,
+    };
+    Ok((name, mapping))
 }
 
 /// Memory that any process of the machine's same user opens by its name, a file in /dev/shm: also those of
