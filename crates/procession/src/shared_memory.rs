@@ -2,7 +2,7 @@
 //!
 //! *Making one*: the file is made without a name and with its full length, its name is
 //! [tracked](procession_shm::name), and then it gets the name, in one step. So nobody ever opens one that is too short, and
-//! whoever dies in between leaves no file. *Its end*: who unlinks it, or the [janitor](crate::janitor) when the program is over.
+//! whoever dies in between leaves no file. *Its end*: who unlinks it, or the [janitor] when the program is over.
 
 use crate::arena::Arena;
 use crate::error::{Error, Kind, Result};
