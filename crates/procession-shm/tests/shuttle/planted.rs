@@ -8,6 +8,7 @@ use crate::{dies_at, handles};
 use procession_shm::object::Kind;
 use procession_shm::queue::Queue;
 use procession_shm::{Off, World};
+use shuttle::thread::JoinHandle;
 
 /// Beside a consumer that dies at each step of its get another sleeps; whoever lives gets the item.
 fn consumer_dies(n: u64, deaf: bool) -> bool {
@@ -17,13 +18,21 @@ fn consumer_dies(n: u64, deaf: bool) -> bool {
     }
     let (_handle, q) = make_queue(&w, 0);
     let other = shared.thread(3);
-    let life = spawn(move || dies_at(&doomed, &undertaker, n, |w| get(w, q, None)));
+    let life = spawn(move || dies_at(&doomed, &undertaker, n, |w| get(w, q, Some(9))));
     let lives = spawn(move || get(&other, q, None).expect("get"));
-    // One for each of them, but the dead one needs none, or has taken his.
     put(&w, q, 1).expect("put");
-    put(&w, q, 2).expect("put");
+    let died = life_or_item(&w, q, life);
     lives.join().expect("no assertion failed");
-    life.join().expect("no assertion failed")
+    died
+}
+
+/// Puts another item if the first one went with the doomed thread; else nobody but the news of its death wakes who lives.
+fn life_or_item(w: &Handle, q: Queue, life: JoinHandle<bool>) -> bool {
+    let died = life.join().expect("no assertion failed");
+    if !died || q.is_empty(w) {
+        put(w, q, 2).expect("put");
+    }
+    died
 }
 
 #[test]
@@ -47,10 +56,13 @@ fn counted_put(w: &Handle, q: Queue, count: Off) {
 #[should_panic = "the count is off"]
 fn planted_second_word_of_truth() {
     check_each_step(10, |n| {
-        let (_, [w, doomed, undertaker]) = handles();
+        let (_, [w, doomed, undertaker, other]) = handles();
         let (_handle, q) = make_queue(&w, 0);
         let (_, count) = make(&w, Kind::Event);
-        let died = dies_at(&doomed, &undertaker, n, |w| counted_put(w, q, count));
+        let put = move || dies_at(&doomed, &undertaker, n, |w| counted_put(w, q, count));
+        let (put, beside) = (spawn(put), spawn(move || counted_put(&other, q, count)));
+        beside.join().expect("no assertion failed");
+        let died = put.join().expect("no assertion failed");
         assert_eq!(w.load(count), q.len(&w), "the count is off");
         died
     });
@@ -66,9 +78,12 @@ fn hasty_put(w: &Handle, tail: Off, value: u64) {
 #[should_panic = "an item never comes"]
 fn planted_tail_that_moves_first() {
     check_each_step(10, |n| {
-        let (_, [w, doomed, undertaker]) = handles();
+        let (_, [w, doomed, undertaker, other]) = handles();
         let (_, tail) = make(&w, Kind::Event);
-        let died = dies_at(&doomed, &undertaker, n, |w| hasty_put(w, tail, 7));
+        let put = move || dies_at(&doomed, &undertaker, n, |w| hasty_put(w, tail, 7));
+        let (put, beside) = (spawn(put), spawn(move || hasty_put(&other, tail, 8)));
+        beside.join().expect("no assertion failed");
+        let died = put.join().expect("no assertion failed");
         for n in 0..w.load(tail) {
             assert_ne!(w.load(tail + 8 + n * 8), 0, "an item never comes");
         }
