@@ -177,7 +177,7 @@ class Runner:
                 self._tell(ran, len(waiting) + len(running))
         if sys.stdout.isatty():
             print("\r\033[K", end="")
-        ran.names = sorted(set(os.listdir("/dev/shm")) - names)
+        ran.names = _unused_names(names)
         return ran
 
     def _others(self, prefix, module, kind, tests):
@@ -199,6 +199,27 @@ class Runner:
                 ran.left.append(f"{process.kind}: {pid} {words}")
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+
+
+def _unused_names(before):
+    """The names in /dev/shm that are new, and that stay although no process has them mapped: other
+    programs of the machine have names there too."""
+    deadline = time.monotonic() + GRACE
+    while True:
+        found = set(os.listdir("/dev/shm")) - before
+        if not found or time.monotonic() > deadline:
+            return sorted(found - _mapped_names())
+        time.sleep(0.2)
+
+
+def _mapped_names():
+    """The names in /dev/shm that some process has mapped."""
+    found = set()
+    for path in Path("/proc").glob("[0-9]*/maps"):
+        with contextlib.suppress(OSError):
+            lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+            found |= {line.partition("/dev/shm/")[2].split(" ")[0] for line in lines}
+    return found
 
 
 def _marked(mark):
