@@ -3,7 +3,9 @@
 use crate::run::{self, Make, Share};
 use crate::support::{Outcome, trial};
 use crate::table::Report;
-use crate::{items, joinable, memory, page, planted, pool, process, queue, recovery, step, sync};
+use crate::{
+    items, joinable, memory, page, parcel, planted, pool, process, queue, recovery, step, sync,
+};
 use libtest_mimic::{Arguments, Trial};
 use std::ffi::c_int;
 use std::process::{Command, Stdio};
@@ -77,6 +79,7 @@ fn cases() -> Vec<(&'static str, Make)> {
         memory::cases(),
         pool::cases(),
         process::cases(),
+        parcel::cases(),
         recovery::cases(),
     ]
     .into_iter()
