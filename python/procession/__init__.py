@@ -85,6 +85,7 @@ if not sys.platform.startswith("linux"):
 from multiprocessing.context import AuthenticationError, BufferTooShort, ProcessError, TimeoutError
 from multiprocessing.process import active_children, current_process, parent_process
 
+from . import reduction, util  # noqa: F401  (multiprocessing has it among its names)
 from ._procession import (
     Barrier,
     BoundedSemaphore,
@@ -98,9 +99,7 @@ from ._procession import (
     Semaphore,
     SimpleQueue,
 )
-from . import reduction, util  # noqa: F401  (multiprocessing has it among its names)
 from .affinity import get_affinity, set_affinity
-from .connection import Connection, Pipe
 from .context import (
     Context,
     Manager,
@@ -120,6 +119,7 @@ from .install import install
 from .process import Process
 
 if typing.TYPE_CHECKING:
+    from .connection import Connection, Pipe
     from .pool import Pool
     from .remote import PoolTerminated, RemoteError, WorkerDied
     from .sharedctypes import Array, RawArray, RawValue, Value
@@ -179,9 +179,11 @@ reducer = reduction
 SUBDEBUG = 5
 SUBWARNING = 25
 
-# What they need takes a while to import, and not every program has a pool.
+# What they need takes a while to import, and not every program has a pool, nor every child a pipe.
 _LATER = {
     "Array": "sharedctypes",
+    "Connection": "connection",
+    "Pipe": "connection",
     "Pool": "pool",
     "PoolTerminated": "remote",
     "RawArray": "sharedctypes",

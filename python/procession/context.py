@@ -16,12 +16,11 @@ from typing import TYPE_CHECKING, Any, Callable, Optional
 
 from . import _procession, pickling  # noqa: F401  (the pickler is set when it is imported)
 from .beside import beside
-from .connection import Connection
-from .connection import Pipe as _pipe
 from .process import ForkProcess, ForkServerProcess, Process, SpawnProcess
 
 if TYPE_CHECKING:
     from . import queues, synchronize
+    from .connection import Connection
     from .managers import SyncManager
     from .pool import Pool
 
@@ -87,9 +86,11 @@ class Context(BaseContext):
         """A queue with the fewest words."""
         return _procession.SimpleQueue()
 
-    def Pipe(self, duplex: bool = True) -> tuple[Connection, Connection]:
+    def Pipe(self, duplex: bool = True) -> tuple["Connection", "Connection"]:
         """Two connected ends."""
-        return _pipe(duplex)
+        from .connection import Pipe
+
+        return Pipe(duplex)
 
     def Pool(
         self,

@@ -73,16 +73,19 @@ pub(crate) fn note_myself(arena: &Arena) {
 pub fn set_pid(arena: &Arena, index: u32, pid: u32) {
     let _section = Section::RecordReserve.enter();
     let at = arena.layout().process(index);
-    if arena.load(at + record::word::PID) == 0 {
+    let unknown = arena.load(at + record::word::PID) == 0;
+    if unknown {
         write_identity(arena, index, Identity::of(pid));
     }
     let seen = record::state(arena, index);
     if matches!(seen, State::Reserved(_)) {
         record::change(arena, index, seen, State::Live(generation(arena, index)));
     }
-    arena.store(at + record::word::NOTED, keep::NOTED);
-    // Who saw it end before left the record to us.
-    recover_if_gone(arena, index);
+    let noted = arena.swap(at + record::word::NOTED, keep::NOTED);
+    // Who saw it end before left the record to us, or could not know whether it had ended.
+    if unknown || noted == keep::EMPTY {
+        recover_if_gone(arena, index);
+    }
 }
 
 /// This process takes over the record that was reserved for it, in this use of it if that is known: if its starter
@@ -113,7 +116,7 @@ pub(crate) fn show_up(arena: &Arena, index: u32, reserved_in: Option<u64>) -> Re
 
 /// This process, a spare of the template, becomes the one that a record was reserved for, and wakes who asked for it.
 /// False if nobody asks any more.
-pub(crate) fn become_asked_for(arena: &Arena, index: u32, generation_asked: u64) -> bool {
+pub fn become_asked_for(arena: &Arena, index: u32, generation_asked: u64) -> bool {
     let spare = arena.my_process();
     let was = State::Live(generation(arena, spare));
     if record::show_up(arena, index, Some(generation_asked)).is_none() {
