@@ -1,8 +1,8 @@
 //! Pickling: one kept native pickler a thread, large buffers out of band.
 
-use procession::carrier;
 use procession::shm::object::Handle;
 use procession::view::MIN_LEN;
+use procession::{carrier, parcel};
 use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
@@ -127,8 +127,12 @@ fn pickle(object: &Bound<'_, PyAny>, whole: bool) -> PyResult<Pickled> {
     };
     pickler.sink.borrow_mut(py).whole = whole;
     let outer = WHOLE.replace(whole);
+    let parcels = parcel::count();
     let (dumped, handles) = carrier::into_message(|| pickler.dump.call1(py, (object,)));
     WHOLE.set(outer);
+    if dumped.is_err() {
+        parcel::give_up(parcels);
+    }
     // After an error pickler and sink hold half of something: neither is kept.
     dumped?;
     let mut sink = pickler.sink.borrow_mut(py);

@@ -27,10 +27,11 @@ use crate::sys::message;
 use procession_shm::World;
 use procession_shm::object::{self, Handle, Kind as ObjectKind};
 use procession_shm::process as record;
+use procession_shm::section::Section;
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::atomic::{AtomicI32, Ordering};
 
 /// How many parcels may be on their way at a time. All slots' sockets count against the user's RLIMIT_NOFILE while
@@ -114,6 +115,7 @@ pub fn hand_on(arena: &Arena, index: u32) -> Vec<RawFd> {
     let whole = arena.chest.whole(arena);
     let [send, receive] = whole.unwrap_or([-1, -1]);
     let word = (send + 1) as u64 | ((receive + 1) as u64) << 32;
+    let _section = Section::RecordReserve.enter();
     arena.store(arena.layout().process(index) + record::word::CHEST, word);
     whole.map_or_else(Vec::new, |descriptors| descriptors.to_vec())
 }
@@ -130,7 +132,9 @@ pub struct Label {
 thread_local! {
     /// Tokens of parcels that this thread has sent: kept until a message names them, which is made after all that it
     /// holds was written.
-    static SENT: RefCell<Vec<Object>> = const { RefCell::new(Vec::new()) };
+    static SENT: RefCell<Vec<(u64, Object)>> = const { RefCell::new(Vec::new()) };
+    /// How many parcels this thread has sent.
+    static COUNT: Cell<u64> = const { Cell::new(0) };
 }
 
 fn word_at(slot: u64) -> u64 {
@@ -199,7 +203,7 @@ pub fn send(descriptor: BorrowedFd<'_>) -> Result<Option<Label>> {
     // Before SENT is there: at the thread's end what it keeps goes first.
     arena.me();
     SENT.with_borrow_mut(|sent| {
-        sent.retain(|token| !object::has_travelled(arena, token.handle()));
+        sent.retain(|(_, token)| !object::has_travelled(arena, token.handle()));
     });
     if let Err(error) = fill(arena) {
         return failed(error);
@@ -210,22 +214,39 @@ pub fn send(descriptor: BorrowedFd<'_>) -> Result<Option<Label>> {
     };
     let claimed = (0..SLOTS).find(|&slot| {
         let seen = arena.load(word_at(slot));
-        is_free(arena, seen) && arena.cas(word_at(slot), seen, mine).is_ok()
+        is_free(arena, seen) && change(arena, slot, seen, mine)
     });
     let Some(slot) = claimed else {
         return Ok(None);
     };
     let sent = put(arena, slot, descriptor);
     if !matches!(sent, Ok(true)) {
-        let _ = arena.cas(word_at(slot), mine, 0);
+        change(arena, slot, mine, 0);
         return sent.map_or_else(failed, |_| Ok(None));
     }
     let label = Label {
         token: token.name()?,
         slot,
     };
-    SENT.with_borrow_mut(|sent| sent.push(token));
+    let number = COUNT.replace(COUNT.get() + 1);
+    SENT.with_borrow_mut(|sent| sent.push((number, token)));
     Ok(Some(label))
+}
+
+/// How many parcels the calling thread has sent so far: for [`give_up`].
+pub fn count() -> u64 {
+    COUNT.get()
+}
+
+/// No message will name the parcels that the calling thread has sent since this count.
+pub fn give_up(since: u64) {
+    SENT.with_borrow_mut(|sent| sent.retain(|(number, _)| *number < since));
+}
+
+/// Changes a slot's word, unless it has changed meanwhile.
+fn change(arena: &Arena, slot: u64, seen: u64, word: u64) -> bool {
+    let _section = Section::ObjectSend.enter();
+    arena.cas(word_at(slot), seen, word).is_ok()
 }
 
 /// Into a slot of the caller's; false if there is no chest.
@@ -258,8 +279,7 @@ pub fn receive(label: Label, leaves: bool) -> Result<OwnedFd> {
     let failed = |error| Error::system("receiving a descriptor", error);
     let word = word_of(token.handle()).filter(|_| label.slot < SLOTS);
     let word = word.ok_or_else(gone)?;
-    let at = word_at(label.slot);
-    if arena.load(at) != word {
+    if arena.load(word_at(label.slot)) != word {
         return Err(gone());
     }
     let short = || failed(Errno::MFILE);
@@ -267,11 +287,11 @@ pub fn receive(label: Label, leaves: bool) -> Result<OwnedFd> {
     let received = if leaves {
         message::peek(socket.as_raw_fd(), &mut [0])
     } else {
-        if arena.cas(at, word, word | TAKEN).is_err() {
+        if !change(arena, label.slot, word, word | TAKEN) {
             return Err(gone());
         }
         let received = message::receive(socket.as_raw_fd(), &mut [0], true);
-        arena.store(at, 0);
+        change(arena, label.slot, word | TAKEN, 0);
         object::unpin(arena, token.handle());
         received
     };

@@ -4,8 +4,8 @@ use crate::run::{self, Make, Share};
 use crate::support::{Outcome, trial};
 use crate::table::Report;
 use crate::{
-    crowd, heap, items, joinable, memory, page, planted, pool, process, queue, recovery, revoked,
-    step, sync,
+    crowd, heap, items, joinable, memory, page, parcel, planted, pool, process, queue, recovery,
+    revoked, step, sync,
 };
 use libtest_mimic::{Arguments, Trial};
 use std::ffi::c_int;
@@ -83,6 +83,7 @@ fn cases() -> Vec<(&'static str, Make)> {
         revoked::cases(),
         pool::cases(),
         process::cases(),
+        parcel::cases(),
         recovery::cases(),
     ]
     .into_iter()

@@ -25,6 +25,8 @@ mod memory;
 #[cfg(target_arch = "x86_64")]
 mod page;
 #[cfg(target_arch = "x86_64")]
+mod parcel;
+#[cfg(target_arch = "x86_64")]
 mod planted;
 #[cfg(target_arch = "x86_64")]
 mod pool;
