@@ -121,16 +121,15 @@ def main():
     signal.signal(signal.SIGINT, signal.default_int_handler)
     runner = Runner(options.jobs, options.limit)
     began = time.monotonic()
-    rows = [
-        compare(runner, options.python, method, options, options.package)
-        for method in options.methods or METHODS
-    ]
-    for row in rows:
+    good = True
+    for method in options.methods or METHODS:
+        row = compare(runner, options.python, method, options, options.package)
         row.print()
-    print(f"{time.monotonic() - began:.0f} s")
-    if not options.classes:
-        write(ROOT / "docs" / "dropin.md", rows, Rules.read(HERE))
-    return 0 if all(row.is_good() for row in rows) else 1
+        print(f"   {time.monotonic() - began:.0f} s so far", flush=True)
+        if not options.classes:
+            write(ROOT / "docs" / "dropin.md", [row], Rules.read(HERE))
+        good = good and row.is_good()
+    return 0 if good else 1
 
 
 if __name__ == "__main__":

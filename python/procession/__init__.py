@@ -85,6 +85,7 @@ if not sys.platform.startswith("linux"):
 from multiprocessing.context import AuthenticationError, BufferTooShort, ProcessError, TimeoutError
 from multiprocessing.process import active_children, current_process, parent_process
 
+from . import reduction, util  # noqa: F401  (multiprocessing has it among its names)
 from ._procession import (
     Barrier,
     BoundedSemaphore,
@@ -98,7 +99,6 @@ from ._procession import (
     Semaphore,
     SimpleQueue,
 )
-from . import reduction, util  # noqa: F401  (multiprocessing has it among its names)
 from .affinity import get_affinity, set_affinity
 from .context import (
     Context,

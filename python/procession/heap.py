@@ -2,6 +2,7 @@
 
 import contextlib
 import weakref
+from multiprocessing import reduction
 from typing import Any
 
 from ._procession import Memory
@@ -35,8 +36,8 @@ class Arena:
 
 
 class Heap:
-    """Says what BufferWrappers there are, as tests of multiprocessing.heap ask: each is an arena of one
-    block, which is gone when the wrapper is."""
+    """Says what BufferWrappers there are, as tests of multiprocessing.heap ask: each is an arena of
+    one block, which is gone when the wrapper is."""
 
     # There is nothing to lock, to join, or to free later.
     _lock = contextlib.nullcontext()
@@ -67,8 +68,8 @@ class Heap:
 class BufferWrapper:
     """`size` bytes of shared memory for one value.
 
-    ValueError for a negative size. What stands in it is pickled by its own reducer, so a wrapper by
-    itself is not: RuntimeError.
+    ValueError for a negative size. It travels as what stands in it does. A pickler that is not
+    procession's finds it in a ctypes object that it takes for one of its own process: RuntimeError.
     """
 
     _heap = Heap()
@@ -99,3 +100,14 @@ class BufferWrapper:
             "a shared value that is pickled without procession's pickler would arrive as a private "
             "copy; hand it to a Process, a Pool, a Queue or a Connection of procession"
         )
+
+
+def _rebuild(memory: Memory) -> BufferWrapper:
+    return BufferWrapper.of(memory)
+
+
+def _reduce(wrapper: BufferWrapper) -> tuple[Any, ...]:
+    return _rebuild, (wrapper.memory,)
+
+
+reduction.register(BufferWrapper, _reduce)

@@ -5,10 +5,11 @@ what they need of the standard library's when they were imported, so all of them
 """
 
 import sys
-from importlib import import_module
-from importlib.machinery import ModuleSpec
 from types import ModuleType
-from typing import Any, Optional
+from typing import TYPE_CHECKING, Any, Optional
+
+if TYPE_CHECKING:
+    from importlib.machinery import ModuleSpec
 
 _THEIRS = "multiprocessing"
 _OURS = __package__
@@ -42,18 +43,22 @@ class _Finder:
     """Finds what else is imported from multiprocessing: no module of ours is loaded twice."""
 
     @staticmethod
-    def find_spec(name: str, path: Any = None, target: Any = None) -> Optional[ModuleSpec]:
+    def find_spec(name: str, path: Any = None, target: Any = None) -> "Optional[ModuleSpec]":
         package, _, module = name.partition(".")
         if package != _THEIRS or not module:
             return None
-        return ModuleSpec(name, _Finder)
+        from importlib.machinery import ModuleSpec
+
+        return ModuleSpec(name, _Finder)  # type: ignore[arg-type]  # it has what a loader needs
 
     @staticmethod
-    def create_module(spec: ModuleSpec) -> None:
+    def create_module(spec: "ModuleSpec") -> None:
         return None
 
     @staticmethod
     def exec_module(module: ModuleType) -> None:
+        from importlib import import_module
+
         name = module.__name__
         try:
             sys.modules[name] = import_module(_OURS + name[len(_THEIRS) :])
@@ -75,6 +80,8 @@ def install() -> None:
     """
     if is_installed():
         return
+    from importlib import import_module
+
     # All before the first takes its place: they import each other's counterparts.
     modules = {name: import_module(f".{name}", _OURS) for name in MODULES}
     for name, module in modules.items():

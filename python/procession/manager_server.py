@@ -511,6 +511,7 @@ class Server:
         for heir, until in list(self._heirs.items()):
             if now > until and self._heirs.pop(heir, None) is not None:
                 self._drop_link(heir)
+        Reference.take_from_the_dead()
         # What they are is freed without the mutex: it may be anything.
         freed = []
         with self.mutex:

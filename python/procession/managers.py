@@ -161,11 +161,16 @@ class BaseManager(standard.BaseManager):
             self._process.start()
             writer.close()
             wait([reader, self._process.sentinel])
-            if not reader.poll():
+            try:
+                if not reader.poll():
+                    raise EOFError
+                self._address = reader.recv()
+            except EOFError:
                 self._process.join()
                 code = self._process.exitcode
-                raise EOFError(f"the manager's process ended before it served: exit code {code}")
-            self._address = reader.recv()
+                raise EOFError(
+                    f"the manager's process ended before it served: exit code {code}"
+                ) from None
         remember_key(self._address, self._authkey)
         if self._ours is None and issubclass(self._Server, Server):
             self._ours = True
@@ -431,7 +436,8 @@ class SharedMemoryManager(BaseManager, standard.SharedMemoryManager):
         return self._tracked(lambda: ShareableList(sequence), lambda made: made.shm)
 
     def _tracked(self, make: Callable[[], Any], memory_of: Callable[[Any], Any]) -> Any:
-        assert self._state.value == State.STARTED, "server not yet started"
+        if self._state.value != State.STARTED:
+            raise ValueError("the manager has no server: start() comes first, shutdown() last")
         made = make()
         memory = memory_of(made)
         try:

@@ -18,7 +18,6 @@ from .affinity import usable_cpus
 from .beside import beside
 from .keeper import Plan, keep
 from .pool_callbacks import Callbacks
-from .pool_threads import ThreadPool  # noqa: F401  (it is looked for here)
 from .pool_imap import IMapIterator, IMapUnorderedIterator
 from .pool_result import (
     CALL,
@@ -31,6 +30,7 @@ from .pool_result import (
     MapResult,
     name_of,
 )
+from .pool_threads import ThreadPool  # noqa: F401  (it is looked for here)
 from .remote import PoolTerminated, WorkerDied, pack
 
 # After so many keepers that ended before they had shown up, the pool is given up.

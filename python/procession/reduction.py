@@ -3,5 +3,9 @@ honours."""
 
 import sys
 from multiprocessing import reduction
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from multiprocessing.reduction import *  # noqa: F403
 
 sys.modules[__name__] = reduction

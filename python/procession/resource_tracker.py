@@ -3,5 +3,9 @@ Nothing of ours but SharedMemory has a name."""
 
 import sys
 from multiprocessing import resource_tracker
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from multiprocessing.resource_tracker import *  # noqa: F403
 
 sys.modules[__name__] = resource_tracker

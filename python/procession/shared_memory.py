@@ -168,6 +168,8 @@ class SharedMemory:
 
         FileNotFoundError if nothing has the name any more.
         """
+        if "\0" in self._name:
+            raise ValueError("embedded null character in the name of shared memory")
         assert self._memory is not None
         self._memory.unlink()
 

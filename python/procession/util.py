@@ -3,5 +3,9 @@ logger are one for all processes of a program."""
 
 import sys
 from multiprocessing import util
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from multiprocessing.util import *  # noqa: F403
 
 sys.modules[__name__] = util

@@ -14,6 +14,7 @@ from processes import finish, gone, start
 from procession import shared_memory
 from procession.shared_memory import ShareableList, SharedMemory
 from program import Program, run_program
+from seed import SEED
 from under_test import METHODS
 
 pytestmark = pytest.mark.timeout(90)
@@ -302,6 +303,44 @@ def test_both_janitors_are_killed_and_the_next_name_starts_others():
         names += [program.line()]
         program.kill_root()
         eventually(lambda: all_gone(names), what="names unlinked")
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_makers_and_root_killed_at_any_instant_leave_no_name(method):
+    source = """
+        import itertools, os, random, signal, sys
+        import procession as mp
+        from procession.shared_memory import SharedMemory
+
+        def make_for_ever(prefix, queue):
+            queue.put(os.getpid())
+            for number in itertools.count():
+                memory = SharedMemory(f"{prefix}-{os.getpid()}-{number}", create=True, size=10)
+                if number % 2:
+                    memory.unlink()
+
+        if __name__ == "__main__":
+            method, prefix, seed = sys.argv[1:]
+            ctx = mp.get_context(method)
+            queue, instants = ctx.Queue(), random.Random(seed)
+            children = [ctx.Process(target=make_for_ever, args=(prefix, queue)) for _ in range(6)]
+            for child in children:
+                child.start()
+                queue.get()
+            never = ctx.Event()
+            for child in children[:4]:
+                never.wait(instants.random() / 50)
+                child.kill()
+            print("killed", flush=True)
+            signal.pause()
+    """
+    prefix = f"instant-{os.getpid()}"
+    with Program(source, method, prefix, SEED) as program:
+        assert program.line() == "killed"
+        program.kill_root()
+        left = Path("/dev/shm").glob
+        eventually(lambda: "leaked" in program.stderr, what="the janitor has come")
+        eventually(lambda: not [*left(f"{prefix}-*")], what="names unlinked")
 
 
 def test_a_name_that_leads_to_another_file_by_now_is_left_alone():

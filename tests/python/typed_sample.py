@@ -64,3 +64,29 @@ class Named(mp.Event):
     """The classes may be subclassed, and take a context as those of multiprocessing do."""
 
     name = "ready"
+
+
+def work(orders: "mp.JoinableQueue[str]", answers: "mp.SimpleQueue[int]") -> None:
+    """A worker of queues that count."""
+    assert_type(orders.get(), str)
+    answers.put(1)
+    answers.put("one")  # type: ignore[arg-type]
+    assert_type(answers.get(), int)
+    assert_type(mp.JoinableQueue[str](3), "mp.JoinableQueue[str]")
+    orders.task_done()
+    orders.join()
+
+
+def length(word: str) -> int:
+    """A task."""
+    return len(word)
+
+
+def pool() -> None:
+    """The calls of a pool know what the function takes and returns."""
+    with mp.Pool(2) as workers:
+        assert_type(workers.map(length, ["a", "b"]), list[int])
+        assert_type(workers.apply(length, ("a",)), int)
+        assert_type(workers.apply_async(length, ("a",)).get(), int)
+        assert_type(next(workers.imap(length, ["a"])), int)
+        workers.map(length, [1, 2])  # type: ignore[arg-type]

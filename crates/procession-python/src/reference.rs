@@ -70,6 +70,14 @@ impl Reference {
         Ok(found(py, name)?.is_some())
     }
 
+    /// Takes back what processes have that are gone, such as forks that nobody waits for.
+    #[staticmethod]
+    fn take_from_the_dead(py: Python<'_>) {
+        if let Some(arena) = Arena::existing() {
+            py.detach(|| procession::program::sweep(arena));
+        }
+    }
+
     /// The program's name: references are of one program.
     #[staticmethod]
     fn program(py: Python<'_>) -> PyResult<(u64, u64)> {

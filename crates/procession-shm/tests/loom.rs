@@ -173,10 +173,7 @@ fn gate_model(fault: Fault) {
     let (gate, thing) = (Gate(body), body + 32);
     let (w, again) = (handles.pop().expect("two"), fault.clone());
     let waits = spawn(move || {
-        let w = &Broken {
-            world: &w,
-            fault: again,
-        };
+        let w = &Broken::new(&w, again);
         while w.load(thing) == 0 {
             let ticket = gate.announce(w);
             if w.load(thing) != 0 {
@@ -185,10 +182,7 @@ fn gate_model(fault: Fault) {
             w.wait(body, ticket, None);
         }
     });
-    let w = &Broken {
-        world: &handles[0],
-        fault,
-    };
+    let w = &Broken::new(&handles[0], fault);
     w.store(thing, 1);
     gate.notify(w);
     waits.join().expect("no assertion failed");
@@ -301,13 +295,10 @@ fn queue_model(block: bool, weak: bool, fault: Fault) {
     }
     let again = fault.clone();
     let gets = spawn(move || {
-        let w = &Broken {
-            world: &other,
-            fault: again,
-        };
+        let w = &Broken::new(&other, again);
         get(w, q, None)
     });
-    let w = &Broken { world: &w, fault };
+    let w = &Broken::new(&w, fault);
     if block {
         put_block(w, q, 7)
     } else {

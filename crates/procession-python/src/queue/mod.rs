@@ -12,7 +12,7 @@ use crate::blocking::{block_until, released};
 use crate::errors::to_python;
 use crate::rebuild::{self, delivered};
 use procession::queue::RawQueue;
-use pyo3::exceptions::{PyAssertionError, PyValueError};
+use pyo3::exceptions::{PyAssertionError, PyOSError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple, PyType};
 use std::sync::Arc;
@@ -182,9 +182,17 @@ impl Queue {
         Ok(self.items.queue()?.len())
     }
 
-    /// Whether the queue is empty.
+    /// Whether the queue is empty. OSError if it was closed here while there was something in it.
     fn empty(slf: &Bound<'_, Self>) -> PyResult<bool> {
-        Ok(slf.get().items.queue()?.is_empty())
+        let items = &slf.get().items;
+        let is_empty = items.queue()?.is_empty();
+        if items.is_closed() && !is_empty {
+            return Err(PyOSError::new_err(format!(
+                "Queue {} is closed: what is in it can't be got here",
+                slf.repr()?
+            )));
+        }
+        Ok(is_empty)
     }
 
     /// Whether the queue is full.

@@ -95,7 +95,7 @@ impl Stage for Joinable {
         }
         let seen = got + left;
         let (least, most) = (
-            puts - story.unknown("get late"),
+            puts.saturating_sub(story.unknown("get late")),
             puts + story.unknown("put"),
         );
         assert!((least..=most).contains(&seen), "{seen} of {puts} came out");

@@ -79,6 +79,7 @@ mod lock;
 mod memory;
 mod name;
 mod object;
+mod planted;
 mod pool;
 mod pool_state;
 mod pool_user;
@@ -106,10 +107,7 @@ macro_rules! with_fault {
                 $body
             }
             Some(fault) => {
-                let $w = &$crate::broken::Broken {
-                    world: &$handle,
-                    fault: fault.clone(),
-                };
+                let $w = &$crate::broken::Broken::new(&$handle, fault.clone());
                 $body
             }
         }

@@ -194,3 +194,9 @@ fn a_put_that_fails_after_its_wake_wakes_the_next() {
         join_all(producers);
     });
 }
+
+#[test]
+#[should_panic]
+fn planted_item_that_is_published_before_it_is_written() {
+    check(3000, || queue_model(0, Some(Fault::LateWrite)));
+}

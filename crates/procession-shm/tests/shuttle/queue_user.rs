@@ -190,10 +190,7 @@ fn with_doom(w: &Handle, fault: &Option<Fault>, q: Queue, work: Work, log: &Plai
     match fault {
         None => work(w, q, log),
         Some(fault) => {
-            let w = &Broken {
-                world: w,
-                fault: fault.clone(),
-            };
+            let w = &Broken::new(w, fault.clone());
             Diary::put(log, item(1, 0), |v| put_block(w, q, v));
             Diary::get(log, || get(w, q, Some(0)));
         }

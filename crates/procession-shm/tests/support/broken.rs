@@ -4,6 +4,7 @@
 
 use procession_shm::layout::Layout;
 use procession_shm::{Fate, Off, Owner, Wake, World};
+use std::cell::RefCell;
 use std::ops::Range;
 
 /// What is wrong.
@@ -25,12 +26,25 @@ pub enum Fault {
     BlindWait,
     /// There are no fences.
     NoFence,
+    /// Bytes are written only after the next word has been changed.
+    LateWrite,
 }
 
 /// A world with a fault.
 pub struct Broken<'w, W> {
     pub world: &'w W,
     pub fault: Fault,
+    held_back: RefCell<Option<(Off, Vec<u8>)>>,
+}
+
+impl<'w, W> Broken<'w, W> {
+    pub fn new(world: &'w W, fault: Fault) -> Self {
+        Self {
+            world,
+            fault,
+            held_back: RefCell::new(None),
+        }
+    }
 }
 
 impl<W: World> Broken<'_, W> {
@@ -55,7 +69,12 @@ impl<W: World> World for Broken<'_, W> {
     }
     fn cas(&self, at: Off, old: u64, new: u64) -> Result<(), u64> {
         if !self.tears(at) {
-            return self.world.cas(at, old, new);
+            let done = self.world.cas(at, old, new);
+            let late = done.is_ok().then(|| self.held_back.take()).flatten();
+            if let Some((at, bytes)) = late {
+                self.world.write(at, &bytes);
+            }
+            return done;
         }
         let seen = self.world.load(at);
         if seen != old {
@@ -79,7 +98,10 @@ impl<W: World> World for Broken<'_, W> {
         self.world.read(at, into);
     }
     fn write(&self, at: Off, from: &[u8]) {
-        self.world.write(at, from);
+        match self.fault {
+            Fault::LateWrite => *self.held_back.borrow_mut() = Some((at, from.into())),
+            _ => self.world.write(at, from),
+        }
     }
     fn give_back(&self, at: Off, len: u64) {
         self.world.give_back(at, len);

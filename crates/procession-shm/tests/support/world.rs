@@ -21,6 +21,8 @@ pub struct Shared {
     sealed: AtomicBool,
     /// The memory orders that `World` promises are not kept: a planted bug.
     weak: AtomicBool,
+    /// The news of a death wakes nobody: a planted bug.
+    deaf: AtomicBool,
     sleepers: Mutex<Vec<(u64, Off)>>,
     woken: Condvar,
     /// Sleeps end by themselves, as slices do.
@@ -83,6 +85,7 @@ impl Shared {
             memory: (0..chunks).map(|_| OnceLock::new()).collect(),
             sealed: AtomicBool::new(false),
             weak: AtomicBool::new(false),
+            deaf: AtomicBool::new(false),
             sleepers: Mutex::new(Vec::new()),
             woken: Condvar::new(),
             slices,
@@ -161,6 +164,11 @@ impl Shared {
     /// From now on each order is `Relaxed`.
     pub fn weaken(&self) {
         self.weak.store(true, Relaxed);
+    }
+
+    /// From now on the news of a death wakes nobody.
+    pub fn deafen(&self) {
+        self.deaf.store(true, Relaxed);
     }
 
     fn order(&self, order: Ordering) -> Ordering {
@@ -495,6 +503,9 @@ impl World for Handle {
             .lock()
             .expect("no thread panics holding it");
         self.shared.word(header::EPOCH).fetch_add(1, AcqRel);
+        if self.shared.deaf.load(Relaxed) {
+            return;
+        }
         sleepers.clear();
         self.shared.woken.notify_all();
     }

@@ -12,11 +12,13 @@ mod records;
 
 pub use exits::{exit_code, exit_of, let_go};
 pub(crate) use exits::{exit_code_of, note_exit, note_exit_code};
-pub(crate) use records::{
-    become_asked_for, children_work_for, my_record, note_myself, parent_is_gone, parent_word,
-    pool_word, processes_of_pool, show_up, unreserve_if_unused,
+pub use records::{
+    become_asked_for, generation, identity, recover_if_gone, reserve, set_pid, sweep, unreserve,
 };
-pub use records::{generation, identity, recover_if_gone, reserve, set_pid, sweep, unreserve};
+pub(crate) use records::{
+    children_work_for, my_record, note_myself, parent_is_gone, parent_word, pool_word,
+    processes_of_pool, show_up, unreserve_if_unused,
+};
 
 use crate::arena::Arena;
 use crate::error::{Error, Kind, Result};

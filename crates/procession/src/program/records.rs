@@ -116,7 +116,7 @@ pub(crate) fn show_up(arena: &Arena, index: u32, reserved_in: Option<u64>) -> Re
 
 /// This process, a spare of the template, becomes the one that a record was reserved for, and wakes who asked for it.
 /// False if nobody asks any more.
-pub(crate) fn become_asked_for(arena: &Arena, index: u32, generation_asked: u64) -> bool {
+pub fn become_asked_for(arena: &Arena, index: u32, generation_asked: u64) -> bool {
     let spare = arena.my_process();
     let was = State::Live(generation(arena, spare));
     if record::show_up(arena, index, Some(generation_asked)).is_none() {

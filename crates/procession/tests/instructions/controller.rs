@@ -3,7 +3,10 @@
 use crate::run::{self, Make, Share};
 use crate::support::{Outcome, trial};
 use crate::table::Report;
-use crate::{items, joinable, memory, page, planted, pool, process, queue, recovery, step, sync};
+use crate::{
+    crowd, heap, items, joinable, memory, page, planted, pool, process, queue, recovery, revoked,
+    step, sync,
+};
 use libtest_mimic::{Arguments, Trial};
 use std::ffi::c_int;
 use std::process::{Command, Stdio};
@@ -75,6 +78,9 @@ fn cases() -> Vec<(&'static str, Make)> {
         joinable::cases(),
         sync::cases(),
         memory::cases(),
+        crowd::cases(),
+        heap::cases(),
+        revoked::cases(),
         pool::cases(),
         process::cases(),
         recovery::cases(),

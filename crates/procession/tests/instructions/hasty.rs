@@ -1,4 +1,4 @@
-//! A world with a bug: bytes are written only after the next word has been changed.
+//! Worlds that differ from the arena in when bytes are written: a planted bug, and a way to stop at the right moment.
 
 use procession::arena::Arena;
 use procession::shm::layout::Layout;
@@ -7,14 +7,26 @@ use std::cell::Cell;
 
 pub struct Hasty {
     arena: &'static Arena,
+    /// Called before bytes are written, which is then done at once.
+    before_write: Option<fn()>,
     held_back: Cell<Option<(Off, Box<[u8]>)>>,
 }
 
 impl Hasty {
+    /// One with a bug: bytes are written only after the next word has been changed.
     pub fn new(arena: &'static Arena) -> Self {
         Self {
             arena,
+            before_write: None,
             held_back: Cell::new(None),
+        }
+    }
+
+    /// One that calls this before it writes bytes.
+    pub fn watched(arena: &'static Arena, before_write: fn()) -> Self {
+        Self {
+            before_write: Some(before_write),
+            ..Self::new(arena)
         }
     }
 }
@@ -51,7 +63,12 @@ impl World for Hasty {
         self.arena.read(at, into);
     }
     fn write(&self, at: Off, from: &[u8]) {
-        self.held_back.set(Some((at, from.into())));
+        if let Some(before_write) = self.before_write {
+            before_write();
+            self.arena.write(at, from);
+        } else {
+            self.held_back.set(Some((at, from.into())));
+        }
     }
     fn give_back(&self, at: Off, len: u64) {
         self.arena.give_back(at, len);

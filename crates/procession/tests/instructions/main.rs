@@ -7,7 +7,14 @@
 #[cfg(target_arch = "x86_64")]
 mod controller;
 #[cfg(target_arch = "x86_64")]
+mod crowd;
+#[cfg(target_arch = "x86_64")]
+#[path = "../wake/deaf.rs"]
+mod deaf;
+#[cfg(target_arch = "x86_64")]
 mod hasty;
+#[cfg(target_arch = "x86_64")]
+mod heap;
 #[cfg(target_arch = "x86_64")]
 #[path = "../support/items.rs"]
 mod items;
@@ -27,6 +34,8 @@ mod process;
 mod queue;
 #[cfg(target_arch = "x86_64")]
 mod recovery;
+#[cfg(target_arch = "x86_64")]
+mod revoked;
 #[cfg(target_arch = "x86_64")]
 mod run;
 #[cfg(target_arch = "x86_64")]

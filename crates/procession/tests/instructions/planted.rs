@@ -1,12 +1,16 @@
 //! Planted bugs: operations that are wrong in one way each. A run that does not find one is no run.
 
+use crate::deaf::Deaf;
 use crate::hasty::Hasty;
-use crate::items::{Form, arena, get, make_queue, put};
+use crate::items::{Form, arena, get, is_asleep, make_queue, put};
 use crate::run::Make;
 use crate::stage::{End, Stage, limit};
+use crate::support::{PROMISED, until};
+use crate::victim::{Child, fork};
+use crate::witness::{Order, Witness};
 use procession::object::Object;
 use procession::queue::RawQueue;
-use procession::shm::object::Kind;
+use procession::shm::object::{self, Kind};
 use procession::shm::queue::Queue;
 use procession::shm::section::Section;
 use procession::shm::{Off, Owner, World};
@@ -125,6 +129,63 @@ impl Stage for Play {
     }
 }
 
+/// A death of which the first who hears tells nobody.
+struct News {
+    raw: RawQueue,
+    queue: Queue,
+    /// Where nothing ever comes.
+    other: (RawQueue, Queue),
+    deaf: Option<Child>,
+    witness: &'static Witness,
+}
+
+impl News {
+    fn make() -> Make {
+        Box::new(|witness| {
+            let (raw, queue) = make_queue(0);
+            Box::new(News {
+                raw,
+                queue,
+                other: make_queue(0),
+                deaf: None,
+                witness,
+            })
+        })
+    }
+}
+
+impl Stage for News {
+    fn curtain(&mut self) {
+        let queue = self.other.1;
+        let deaf = fork(|| {
+            get(&Deaf(arena()), queue, None);
+        });
+        until("the deaf one sleeps", PROMISED, || is_asleep(deaf.pid));
+        self.deaf = Some(deaf);
+        let place = self.raw.object().word(object::BODY_BLOCK);
+        self.witness.begin(Order::Get, place, 0);
+    }
+
+    fn act(&mut self) {
+        put(arena(), self.queue, Form::Inline, OF_VICTIM, limit()).expect("no bound");
+    }
+
+    fn go_on(&mut self, _: End) -> bool {
+        if self.queue.is_empty(arena()) && !self.witness.is_done() {
+            put(arena(), self.queue, Form::Inline, EXTRA, limit()).expect("no bound");
+        }
+        self.witness.answer();
+        true
+    }
+
+    fn check(&mut self, _: End) {
+        let deaf = self.deaf.take().expect("it sleeps");
+        deaf.signal(libc::SIGKILL);
+        assert_eq!(deaf.ended(0), Some(End::Killed));
+        while get(arena(), self.queue, Some(0)).is_some() {}
+    }
+}
+
 /// Each with what it is found by.
 pub fn cases() -> Vec<(&'static str, Make, &'static str)> {
     let play = |bug| -> Make {
@@ -156,5 +217,6 @@ pub fn cases() -> Vec<(&'static str, Make, &'static str)> {
             play(Bug::OwnerLater),
             "the lock is free again",
         ),
+        ("news_not_passed_on", News::make(), "the witness goes on"),
     ]
 }

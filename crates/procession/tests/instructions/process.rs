@@ -6,6 +6,7 @@ use crate::stage::{End, Stage};
 use crate::victim::fork;
 use procession::program;
 use procession::shm::World;
+use procession::shm::process::{self, State};
 
 #[derive(Clone, Copy, PartialEq)]
 enum Does {
@@ -19,12 +20,44 @@ enum Does {
     ShowUp,
     /// Takes a record, since its fork reserved none, and a thread slot.
     TakeRecord,
+    /// Becomes the process that another record was reserved for, as a spare of a template does.
+    Become,
 }
 
 struct Play {
     does: Does,
     /// The record of the controller.
     controller: u32,
+    /// For who becomes another process, and in which use of it.
+    asked: Option<(u32, u64)>,
+}
+
+impl Play {
+    fn new(does: Does) -> Self {
+        let ask = || {
+            let record = program::reserve(arena()).expect("a record");
+            (record, program::generation(arena(), record))
+        };
+        let asked = (does == Does::Become).then(ask);
+        let controller = arena().my_process();
+        Self {
+            does,
+            controller,
+            asked,
+        }
+    }
+}
+
+impl Drop for Play {
+    /// Who asked needs the record no more.
+    fn drop(&mut self) {
+        if let Some((record, _)) = self.asked {
+            match process::state(arena(), record) {
+                State::Reserved(_) => program::unreserve(arena(), record),
+                _ => program::let_go(arena(), record),
+            }
+        }
+    }
 }
 
 impl Stage for Play {
@@ -61,6 +94,10 @@ impl Stage for Play {
                 program::unreserve(arena(), record);
             }
             Does::ShowUp => {}
+            Does::Become => {
+                let (record, generation) = self.asked.expect("it is asked for");
+                program::become_asked_for(arena(), record, generation);
+            }
         }
     }
 
@@ -76,17 +113,13 @@ impl Stage for Play {
 }
 
 pub fn cases() -> Vec<(&'static str, Make)> {
-    let play = |does| -> Make {
-        Box::new(move |_| {
-            let controller = arena().my_process();
-            Box::new(Play { does, controller })
-        })
-    };
+    let play = |does| -> Make { Box::new(move |_| Box::new(Play::new(does))) };
     vec![
         ("slot", play(Does::TakeSlot)),
         ("end", play(Does::EndProcess)),
         ("reserve", play(Does::Reserve)),
         ("show_up", play(Does::ShowUp)),
         ("foreign_fork", play(Does::TakeRecord)),
+        ("become", play(Does::Become)),
     ]
 }

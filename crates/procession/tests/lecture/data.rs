@@ -2,7 +2,9 @@
 
 use crate::support::{Outcome, PROMISED};
 use crate::{LONG, SHORT};
-use procession::{Event, Kind, Process, Queue, Receiver, Sender, active_children, pipe};
+use procession::{
+    Event, JoinableQueue, Kind, Process, Queue, Receiver, Sender, active_children, pipe,
+};
 use serde::{Deserialize, Serialize, Serializer};
 use std::collections::{BTreeMap, HashSet};
 
@@ -237,4 +239,67 @@ pub fn queue_between_processes() -> Outcome {
         assert!(queue.is_empty());
     }
     Ok(())
+}
+
+pub fn joinable_queue() -> Outcome {
+    let (work, done) = (JoinableQueue::bounded(16)?, Queue::new()?);
+    let works = |(work, done): (JoinableQueue<Option<u64>>, Queue<u64>)| {
+        loop {
+            let item = work.get().expect("an item");
+            let last = item.is_none();
+            item.map(|n| done.put(&(n * n)).expect("room"));
+            work.task_done().expect("it was put");
+            if last {
+                return;
+            }
+        }
+    };
+    let workers = [(); 2].map(|()| Process::spawn(works, (work.clone(), done.clone())));
+    (0..100).try_for_each(|n| work.put(&Some(n)))?;
+    work.join();
+    assert_eq!((done.len(), work.unfinished()), (100, 0));
+    assert_eq!(
+        work.task_done().map_err(|e| e.kind()),
+        Err(Kind::InvalidInput)
+    );
+    work.put_many(&[None, None]).map_err(|(_, error)| error)?;
+    for worker in workers {
+        worker?.join()?;
+    }
+    work.join();
+
+    // The work of one that was killed stays unfinished, until another says that it is done.
+    let takes = |(work, taken): (JoinableQueue<Option<u64>>, Event)| {
+        work.get().expect("an item");
+        taken.set();
+        std::thread::sleep(LONG);
+    };
+    let taken = Event::new()?;
+    work.put(&Some(1))?;
+    let taker = Process::spawn(takes, (work.clone(), taken.clone()))?;
+    assert!(taken.wait_timeout(LONG));
+    taker.kill()?;
+    assert!(taker.join().is_err());
+    assert!(!work.join_timeout(SHORT));
+    work.task_done()?;
+    assert!(work.join_timeout(LONG));
+
+    // It travels, and stays what it is.
+    let carrier = Queue::new()?;
+    carrier.put(&work)?;
+    let again: JoinableQueue<Option<u64>> = carrier.get()?;
+    again.put(&None)?;
+    assert_eq!((work.unfinished(), work.get()?), (1, None));
+    let plain: Queue<Queue<u64>> = Queue::new()?;
+    plain.put(&Queue::new()?)?;
+    let bytes = postcard_of(&plain)?;
+    assert!(
+        postcard::from_bytes::<JoinableQueue<u64>>(&bytes).is_err(),
+        "it is a Queue"
+    );
+    Ok(())
+}
+
+fn postcard_of(value: &impl Serialize) -> Outcome<Vec<u8>> {
+    Ok(postcard::to_stdvec(value)?)
 }

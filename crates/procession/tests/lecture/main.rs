@@ -23,7 +23,7 @@ fn main() {
         return;
     }
     procession::init();
-    let rows: [(&str, Body); 21] = [
+    let rows: [(&str, Body); 22] = [
         ("cpu_count", processes::cpu_count_is_the_machines),
         ("process_name_args", processes::process_name_args),
         ("process_from_thread", processes::process_from_thread),
@@ -44,6 +44,7 @@ fn main() {
         ("mutex", synchronization::mutex),
         ("queue", data::queue),
         ("queue_between_processes", data::queue_between_processes),
+        ("joinable_queue", data::joinable_queue),
         ("cpu_bound", processes::cpu_bound),
     ];
     run_under_each_method(2 * LONG, &rows);
