@@ -1,7 +1,10 @@
 """What the Popen classes of all start methods share: a child, seen from its starter."""
 
+import contextlib
 import os
 import signal
+from collections.abc import Iterator
+from multiprocessing import context
 from typing import Any, Optional
 
 from . import _procession
@@ -61,3 +64,28 @@ def watch_parent(pid: int) -> int:
     reader, writer = os.pipe()
     os.close(writer)
     return reader
+
+
+@contextlib.contextmanager
+def spawning(popen: Popen) -> Iterator[None]:
+    """While a child's request is pickled: the standard library's own objects among the arguments,
+    and the authentication key, ask whether a child is starting."""
+    context.set_spawning_popen(popen)  # type: ignore[arg-type]
+    try:
+        yield
+    finally:
+        context.set_spawning_popen(None)
+
+
+def mail_of(*parts: bytes) -> int:
+    """A descriptor of an unnamed file with a request, to be read from its start: however long it
+    is, no reader is awaited."""
+    mail = os.memfd_create("procession-mail", os.MFD_CLOEXEC)
+    try:
+        with open(mail, "wb", closefd=False) as file:
+            file.writelines(parts)
+        os.lseek(mail, 0, os.SEEK_SET)
+    except BaseException:
+        os.close(mail)
+        raise
+    return mail

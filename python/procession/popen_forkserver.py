@@ -3,12 +3,13 @@
 import os
 import pickle
 from collections.abc import Iterable
-from multiprocessing import context, resource_tracker, spawn, util
+from multiprocessing import resource_tracker, spawn, util
 from typing import TYPE_CHECKING, Any
 
 from . import _procession
 from .pickling import dumps
 from .popen import Popen as _Popen
+from .popen import mail_of, spawning
 from .popen_spawn import Popen as SpawnPopen
 from .popen_spawn import command_line, preparation_of
 
@@ -100,23 +101,15 @@ class Popen(_Popen):
     def _request(
         self, record: int, preparation: dict[str, Any], process_obj: "Process"
     ) -> "_procession.Request":
-        # The standard library's own objects among the arguments ask whether a child is starting.
-        context.set_spawning_popen(self)  # type: ignore[arg-type]
-        try:
+        with spawning(self):
             body, handles = _procession.request(record, lambda: dumps(process_obj))
             head = dumps(preparation)
-        finally:
-            context.set_spawning_popen(None)
         tracker = getattr(resource_tracker._resource_tracker, "_fd", None)
         around = _procession.surroundings()
-        mail = os.memfd_create("procession-mail", os.MFD_CLOEXEC)
+        # What is put in place first is read first.
+        first = pickle.dumps((around.to_bytes(), handles, tracker is not None))
+        mail = mail_of(first, head, body)
         try:
-            with open(mail, "wb", closefd=False) as file:
-                # What is put in place first is read first.
-                pickle.dump((around.to_bytes(), handles, tracker is not None), file)
-                file.write(head)
-                file.write(body)
-            os.lseek(mail, 0, os.SEEK_SET)
             rest = [*([] if tracker is None else [tracker]), *self._fds]
             return _procession.Request(record, mail, around, rest)
         finally:
@@ -129,18 +122,11 @@ class Popen(_Popen):
             if "__main__" not in _preload:
                 preparation.pop("init_main_from_name", None)
                 preparation.pop("init_main_from_path", None)
-            # The authentication key is pickled for a child only.
-            context.set_spawning_popen(self)  # type: ignore[arg-type]
-            try:
-                modules = [name for name in _preload if name != "__main__"]
+            modules = [name for name in _preload if name != "__main__"]
+            with spawning(self):
                 told = dumps((preparation, modules, _on_error))
-            finally:
-                context.set_spawning_popen(None)
-            mail = os.memfd_create("procession-mail", os.MFD_CLOEXEC)
+            mail = mail_of(told)
             try:
-                with open(mail, "wb", closefd=False) as file:
-                    file.write(told)
-                os.lseek(mail, 0, os.SEEK_SET)
                 arena, root = _procession.spawn_descriptors()
                 ends = _procession.template_ends()
                 assert ends is not None, "the request made them"

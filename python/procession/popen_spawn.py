@@ -2,12 +2,13 @@
 
 import os
 import sys
-from multiprocessing import context, resource_tracker, spawn, util
+from multiprocessing import resource_tracker, spawn, util
 from typing import TYPE_CHECKING, Any, Optional
 
 from . import _procession
 from .pickling import dumps
 from .popen import Popen as _Popen
+from .popen import mail_of, spawning
 
 if TYPE_CHECKING:
     from .process import Process
@@ -54,21 +55,10 @@ class Popen(_Popen):
         return fd
 
     def _write(self, record: int, preparation: dict[str, Any], process_obj: "Process") -> int:
-        """Writes the child's request into an unnamed file: however long, no reader is awaited."""
-
-        # The standard library's own objects among the arguments ask whether a child is starting.
-        context.set_spawning_popen(self)  # type: ignore[arg-type]
-        try:
+        with spawning(self):
             body, handles = _procession.request(record, lambda: dumps(process_obj))
             head = dumps((preparation, handles))
-        finally:
-            context.set_spawning_popen(None)
-        mail = os.memfd_create("procession-mail", os.MFD_CLOEXEC)
-        with open(mail, "wb", closefd=False) as file:
-            file.write(head)
-            file.write(body)
-        os.lseek(mail, 0, os.SEEK_SET)
-        return mail
+        return mail_of(head, body)
 
     def _exec(self, record: int, mail: int) -> int:
         arena, root = _procession.spawn_descriptors()

@@ -1,6 +1,6 @@
 """A program that kills or stops one of its children at random instants and looks at the rest.
 
-    python random_instants.py {producer,consumer,lock,rlock} {kill,stop} {fork,spawn,forkserver} COUNT SEED
+    python random_instants.py {producer,consumer,lock,rlock} {kill,stop} METHOD COUNT SEED
 
 The victim does nothing but the operation, over and over, and keeps a book in a mapped file: which
 round it began, and which had returned. So the book tells, at each instant, whether the hit fell

@@ -137,8 +137,11 @@ pub fn keeper_killed() -> Outcome {
     let pool = Pool::builder().workers(2).name("early").build()?;
     kill(keeper_of("early"), libc::SIGKILL);
     assert_eq!(pool.map(square, 0..3)?, [0, 1, 4]);
-    // All that the pool has, at once: workers of the first keeper may have done without another.
-    let workers = all_workers(&pool);
+    // All that the pool has, at once: workers of the first keeper may have done without another, which who waits starts.
+    until("all workers run", LONG, || {
+        pool.apply(square, 1).is_ok_and(|one| one == 1) && pool.workers().len() == 2
+    });
+    let workers = pool.workers();
     if let Some(keeper) = find_keeper("early") {
         kill(keeper, libc::SIGKILL);
     }
