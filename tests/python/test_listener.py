@@ -288,6 +288,7 @@ def test_who_talks_something_else_is_dropped(says):
         ours, client = served(listener)
         ours.close()
         client.close()
+        listener.close()  # else it is dropped by the next `accept`, if not yet
         with contextlib.suppress(ConnectionResetError):  # it did not read all
             while other.recv(100):
                 pass

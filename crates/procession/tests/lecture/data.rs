@@ -247,7 +247,9 @@ pub fn joinable_queue() -> Outcome {
         loop {
             let item = work.get().expect("an item");
             let last = item.is_none();
-            item.map(|n| done.put(&(n * n)).expect("room"));
+            if let Some(n) = item {
+                done.put(&(n * n)).expect("room");
+            }
             work.task_done().expect("it was put");
             if last {
                 return;
