@@ -44,7 +44,8 @@ pub mod keep {
 pub enum State {
     /// Nobody's.
     Vacant,
-    /// Taken by a starter for a child that has not shown up yet.
+    /// Taken by a starter for a child that has not shown up yet; or by that child's [process](Owner::of_process), which
+    /// shows up and has not said who it is.
     Reserved(Owner),
     /// Its process is known: in which use of the record, so that whoever saw it gone can't mean a later one.
     Live(u64),
@@ -54,6 +55,17 @@ pub enum State {
     Emptying(Owner),
     /// Being taken by this thread: what its last user left there is cleared before anybody can show up.
     Preparing(Owner),
+}
+
+impl State {
+    /// Whether the process that the record is for is there, or was.
+    pub fn has_shown_up(self) -> bool {
+        match self {
+            State::Live(_) | State::Emptying(_) => true,
+            State::Reserved(taker) => taker.process().is_some(),
+            State::Vacant | State::Leaving(_) | State::Preparing(_) => false,
+        }
+    }
 }
 
 fn to_word(state: State) -> u64 {
@@ -133,17 +145,25 @@ pub fn reserve<W: World>(world: &W, reserver: Owner) -> Option<u32> {
     None
 }
 
-/// Makes a reserved record live for the process that it was reserved for, in this use of it (compared as far as 32 bits
-/// go; in any, if `None`). Says how it is live, if it was the caller who made it so.
-pub fn show_up<W: World>(world: &W, index: u32, reserved_in: Option<u64>) -> Option<State> {
+/// The process that a record was reserved for, which is `taker`'s, shows up in this use of it (compared as far as 32 bits
+/// go; in any, if `None`): nobody else has the record while it lives. It says who it is, then [`is_shown`].
+/// False if the record is not reserved for it any more.
+pub fn show_up<W: World>(world: &W, index: u32, reserved_in: Option<u64>, taker: Owner) -> bool {
     let _section = Section::RecordShowUp.enter();
     // Read in this order: whoever reserves it anew counts before he says so.
     let seen = state(world, index);
     let now = generation(world, index);
     let meant = reserved_in.is_none_or(|then| then as u32 == now as u32);
-    let live = State::Live(now);
-    (meant && matches!(seen, State::Reserved(_)) && change(world, index, seen, live))
-        .then_some(live)
+    meant
+        && matches!(seen, State::Reserved(starter) if starter.process().is_none())
+        && change(world, index, seen, State::Reserved(taker))
+}
+
+/// The record tells who the process is that showed up in it. Its starter may have been faster.
+pub fn is_shown<W: World>(world: &W, index: u32, taker: Owner) {
+    let _section = Section::RecordShowUp.enter();
+    let live = State::Live(generation(world, index));
+    change(world, index, State::Reserved(taker), live);
 }
 
 /// An exit code as a word.

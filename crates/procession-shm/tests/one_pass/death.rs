@@ -22,18 +22,39 @@ impl Machine {
             process: 0,
         };
         let process = process::reserve(&thread, nobody).expect("a record");
-        process::show_up(&thread, process, None).expect("it is reserved");
-        self.poke(
-            thread.layout().process(process) + process::word::PID,
-            1000 + process as u64,
-        );
+        thread.show_up(process, None, process);
         thread.process = process;
         thread.me = thread.take_slot(slot, process).expect("a slot");
         thread
     }
 }
 
+/// The process id of a record's process.
+fn pid(process: u32) -> u32 {
+    1000 + process
+}
+
 impl Thread {
+    /// The process whose record is or was `mine` shows up in one that was reserved for it; false if it is not any more.
+    pub fn show_up(&self, index: u32, reserved_in: Option<u64>, mine: u32) -> bool {
+        let _section = Section::RecordShowUp.enter();
+        let taker = Owner::of_process(pid(mine));
+        let is_its = process::show_up(self, index, reserved_in, taker);
+        if is_its {
+            let at = self.layout().process(index);
+            self.store(at + process::word::PID, pid(mine) as u64);
+            process::is_shown(self, index, taker);
+        }
+        is_its
+    }
+
+    /// Whether the process of a process id is gone: unseen, or its own record was given back.
+    pub fn is_gone(&self, its: u32) -> bool {
+        let process = its - pid(0);
+        let unseen = self.machine.scene.borrow().gone.contains(&process);
+        unseen || !matches!(process::state(self, process), Record::Live(_))
+    }
+
     /// Takes a slot for a thread of a process, as who has none yet.
     pub fn take_slot(&self, slot: u32, process: u32) -> Option<Owner> {
         let _section = Section::SlotTake.enter();
@@ -50,7 +71,7 @@ impl Thread {
         self.store(at + word::PROCESS, process as u64);
         self.store(at + word::STATE, state_word(generation, State::Live));
         let ids = slot::Ids {
-            pid: 1000 + process,
+            pid: pid(process),
             tid: 2000 + slot,
         };
         self.store(at + word::IDS, ids.to_bits());

@@ -318,6 +318,13 @@ impl World for Thread {
         self.process
     }
     fn fate(&self, owner: Owner) -> Fate {
+        if let Some(pid) = owner.process() {
+            return if self.is_gone(pid) {
+                Fate::Killed
+            } else {
+                Fate::Alive
+            };
+        }
         let died = || self.machine.scene.borrow().says_died(owner.slot);
         match slot::state(self.load(self.layout().thread(owner.slot))) {
             (generation, _) if generation != owner.generation => Fate::Ended,

@@ -11,7 +11,7 @@ use procession_shm::pool::Pool;
 use procession_shm::process::{self, State};
 use procession_shm::queue::Queue;
 use procession_shm::slot::word;
-use procession_shm::{World, heap, recover};
+use procession_shm::{Fate, World, heap, recover};
 
 /// Slots that nobody has at first.
 const VACANT: u32 = 9;
@@ -34,7 +34,7 @@ impl Records {
         let [reserved, gone, kept] = [reserve(), reserve(), reserve()];
         let thing = |of| {
             let (thing, _) = make(w, Kind::Lock);
-            process::show_up(w, of, None).expect("it is reserved");
+            assert!(w.show_up(of, None, of), "it is reserved");
             object::lease(w, thing, of).expect("room");
             object::unlease(w, thing, w.process);
             w.machine.scene.borrow_mut().gone.push(of);
@@ -65,8 +65,8 @@ impl Stage for Records {
                 Out("reserved", 0)
             }
             "show up" => {
-                let shown = process::show_up(w, self.reserved, Some(self.generation));
-                Out("shown up", u64::from(shown.is_some()))
+                let shown = w.show_up(self.reserved, Some(self.generation), w.process);
+                Out("shown up", u64::from(shown))
             }
             "give up" => {
                 let reserver = State::Reserved(self.reserver(w));
@@ -107,6 +107,9 @@ impl Stage for Records {
         for index in 0..w.layout().process_count as u32 {
             match process::state(w, index) {
                 State::Vacant | State::Live(_) => {}
+                State::Reserved(owner) if owner.process().is_some() => {
+                    assert_eq!(w.fate(owner), Fate::Alive, "the dead show up");
+                }
                 State::Reserved(owner) => {
                     assert!(!story.dead.contains(&owner.slot), "reserved by the dead");
                 }

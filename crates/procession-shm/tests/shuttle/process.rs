@@ -4,7 +4,7 @@ use crate::sync::{check, check_each_step, spawn};
 use crate::world::Handle;
 use crate::{dies_at, handles};
 use procession_shm::process::{self, State};
-use procession_shm::recover;
+use procession_shm::{Owner, recover};
 
 /// A starter died; its child shows up late, while another takes the record for a child of his own.
 #[test]
@@ -13,18 +13,21 @@ fn a_record_used_anew_is_not_the_late_childs() {
         let (_, [starter, late, other]) = handles();
         let index = process::reserve(&starter, starter.owner()).expect("room");
         let reserved_in = process::generation(&starter, index);
-        let child = spawn(move || process::show_up(&late, index, Some(reserved_in)).is_some());
+        let show_up = |w: &Handle, index, reserved_in, pid| {
+            process::show_up(w, index, Some(reserved_in), Owner::of_process(pid))
+        };
+        let child = spawn(move || show_up(&late, index, reserved_in, 1));
         let reserved = State::Reserved(starter.owner());
         let mine = recover::recover_process(&other, index, reserved).then(|| {
             let mine = process::reserve(&other, other.owner()).expect("room");
             let reserved_in = process::generation(&other, mine);
             assert_eq!(mine, index, "the first that is free");
-            process::show_up(&other, mine, Some(reserved_in))
+            show_up(&other, mine, reserved_in, 2)
         });
         let late = child.join().expect("no assertion failed");
         match mine {
             None => assert!(late, "one of them has it"),
-            Some(mine) => assert!(!late && mine.is_some(), "the record is the other's"),
+            Some(mine) => assert!(!late && mine, "the record is the other's"),
         }
     });
 }

@@ -56,9 +56,15 @@ pub fn unreserve(arena: &Arena, index: u32) {
 
 /// Gives up a record that the calling thread reserved and whose process died before it showed up.
 pub(crate) fn unreserve_if_unused(arena: &Arena, index: u32, generation_meant: u64) {
-    let seen = State::Reserved(arena.me());
-    if record::state(arena, index) == seen && generation(arena, index) == generation_meant {
+    let seen = record::state(arena, index);
+    if generation(arena, index) != generation_meant {
+        return;
+    }
+    if seen == State::Reserved(arena.me()) {
         recover::recover_process(arena, index, seen);
+    } else {
+        // It died amid showing up.
+        recover_if_gone(arena, index);
     }
 }
 
@@ -100,7 +106,8 @@ pub(crate) fn show_up(arena: &Arena, index: u32, reserved_in: Option<u64>) -> Re
     if index as u64 >= arena.layout().process_count {
         return Err(gone());
     }
-    if record::show_up(arena, index, reserved_in).is_none() {
+    let me = Owner::of_process(process::pid());
+    if !record::show_up(arena, index, reserved_in, me) {
         // The starter was faster, and has noted who we are.
         let now = generation(arena, index);
         let at = arena.layout().process(index);
@@ -111,6 +118,7 @@ pub(crate) fn show_up(arena: &Arena, index: u32, reserved_in: Option<u64>) -> Re
         }
     }
     enter(arena, index);
+    record::is_shown(arena, index, me);
     Ok(())
 }
 
@@ -119,10 +127,12 @@ pub(crate) fn show_up(arena: &Arena, index: u32, reserved_in: Option<u64>) -> Re
 pub fn become_asked_for(arena: &Arena, index: u32, generation_asked: u64) -> bool {
     let spare = arena.my_process();
     let was = State::Live(generation(arena, spare));
-    if record::show_up(arena, index, Some(generation_asked)).is_none() {
+    let me = Owner::of_process(process::pid());
+    if !record::show_up(arena, index, Some(generation_asked), me) {
         return false;
     }
     enter(arena, index);
+    record::is_shown(arena, index, me);
     arena.wake(arena.layout().process(index) + record::word::PID, u32::MAX);
     // What it has from the template goes with it.
     let _ = object::inherit_leases(arena, spare, index);
@@ -158,8 +168,7 @@ pub(crate) fn my_record(arena: &Arena) -> u32 {
     write_identity(arena, index, Identity::of(process::pid()));
     let noted = arena.layout().process(index) + record::word::NOTED;
     arena.store(noted, keep::NOTED);
-    let live = State::Live(generation(arena, index));
-    record::change(arena, index, State::Reserved(taker), live);
+    record::is_shown(arena, index, taker);
     match arena
         .record
         .compare_exchange(0, index + 1, Ordering::AcqRel, Ordering::Acquire)
@@ -167,7 +176,7 @@ pub(crate) fn my_record(arena: &Arena) -> u32 {
         Ok(_) => index,
         Err(theirs) => {
             // Another thread of this process was first.
-            record::vacate(arena, index, live);
+            record::vacate(arena, index, State::Live(generation(arena, index)));
             theirs - 1
         }
     }
@@ -184,17 +193,18 @@ pub fn recover_if_gone(arena: &Arena, index: u32) {
     // Read first: the rest is this use's, or the state has moved on when it is changed.
     let seen = record::state(arena, index);
     let noted = arena.load(at + record::word::NOTED);
-    let shown_up = matches!(seen, State::Live(_) | State::Emptying(_));
-    let kept = shown_up && noted != keep::NOTED && !parent_is_gone(arena, index);
+    // Nobody started it, or he has not written yet who he is.
+    let unsigned = arena.load(at + record::word::PARENT) == 0;
+    let started = !unsigned && !parent_is_gone(arena, index);
+    let kept = seen.has_shown_up() && noted != keep::NOTED && started;
     let gone = match seen {
         State::Vacant => false,
         State::Leaving(_) | State::Emptying(_) => true,
         State::Preparing(taker) => arena.fate(taker) != Fate::Alive,
+        State::Reserved(taker) if seen.has_shown_up() => arena.fate(taker) != Fate::Alive,
         // Not shown up yet: its starter watches over it, or is gone himself, perhaps before he wrote who he is.
-        State::Reserved(taker) => {
-            let unsigned = arena.load(at + record::word::PARENT) == 0;
-            parent_is_gone(arena, index) || unsigned && arena.fate(taker) != Fate::Alive
-        }
+        State::Reserved(taker) if unsigned => arena.fate(taker) != Fate::Alive,
+        State::Reserved(_) => !started,
         State::Live(_) => !(kept && noted == keep::EMPTY) && identity(arena, index).is_gone(),
     };
     if !gone {

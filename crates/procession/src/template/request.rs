@@ -231,7 +231,7 @@ impl Request {
         if arena.load(self.at() + word::PID) != 0 {
             return false;
         }
-        if matches!(seen, State::Live(_)) {
+        if seen.has_shown_up() {
             // He left no pid and writes no more, so nobody was told of him.
             record::change(arena, self.record, seen, State::Reserved(arena.me()));
         }

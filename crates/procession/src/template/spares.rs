@@ -9,7 +9,7 @@ use crate::program;
 use crate::sys::{message, process as sys};
 use procession_shm::World;
 use procession_shm::layout::header;
-use procession_shm::process::{self as record, State, word};
+use procession_shm::process::{self as record, word};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use rustix::io::Errno;
@@ -224,11 +224,7 @@ fn note_end(arena: &Arena, pid: u32, code: i32) {
         .min(arena.layout().process_count) as u32;
     for index in 0..high {
         let at = arena.layout().process(index);
-        let shown_up = matches!(
-            record::state(arena, index),
-            State::Live(_) | State::Emptying(_)
-        );
-        let its = shown_up
+        let its = record::state(arena, index).has_shown_up()
             && arena.load(at + word::PID) == pid as u64
             && program::identity(arena, index).is_there();
         if its {
