@@ -287,6 +287,7 @@ def test_killed_while_starting(ctx):
                 assert result.get(GUARD) == SQUARES
             except mp.WorkerDied as error:
                 assert error.pid in victims  # noqa: PT017
+            eventually(lambda: all(map(gone, victims)))  # noqa: B023
             whole(pool)
 
 

@@ -132,19 +132,16 @@ impl PoolCore {
     /// Process ids of the workers that run. Waits until all are there that are to be, for `timeout` seconds at most.
     #[pyo3(signature = (timeout = None))]
     fn workers(&self, py: Python<'_>, timeout: Option<Bound<'_, PyAny>>) -> PyResult<Vec<u32>> {
+        let mut found = self.pool.workers();
         if let Some(until) = deadline(timeout.as_ref())? {
-            let all = || {
-                self.pool.state() != State::Open
-                    || self.pool.workers().len() as u64 >= self.pool.size()
+            let mut all = || {
+                // Kept: one of them may be gone when it is looked again.
+                found = self.pool.workers();
+                self.pool.state() != State::Open || found.len() as u64 >= self.pool.size()
             };
-            released(py, || self.pool.wait_settled(Some(until), all))?;
+            released(py, || self.pool.wait_settled(Some(until), &mut all))?;
         }
-        Ok(self
-            .pool
-            .workers()
-            .into_iter()
-            .map(|(pid, _)| pid)
-            .collect())
+        Ok(found.into_iter().map(|(pid, _)| pid).collect())
     }
 
     /// Whether a keeper keeps its workers, or kept them till the pool's end.
