@@ -41,6 +41,9 @@ def run(process_obj: "Process", watch: Callable[[], int]) -> NoReturn:
         # What the parent registered is for its own end; what is registered from here on is the
         # child's.
         atexit._clear()
+        # Finalizers and the child's own children: from Python 3.13 on that is no part of
+        # _bootstrap; a second call does nothing.
+        atexit.register(util._exit_function)
         try:
             code = process_obj._bootstrap(parent_sentinel=watch())
         finally:

@@ -124,6 +124,8 @@ def _run(template: "_procession.Template", taken: "_procession.Taken", on_child:
         # What was registered when main was imported is for the template; what is registered from
         # here on is the child's.
         atexit._clear()
+        # As in popen_fork.
+        atexit.register(util._exit_function)
         try:
             code = _serve(taken)
         finally:

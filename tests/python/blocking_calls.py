@@ -1,5 +1,7 @@
 """Each call of the package that can wait for ever, ready to: what Ctrl-C and the exit must end."""
 
+import os
+
 from under_test import NAME, mp
 
 connection = __import__(f"{NAME}.connection", fromlist=["*"])
@@ -146,7 +148,8 @@ class BlockingCalls:
         return lambda: connection.Client(self.listener.address, authkey=b"key")
 
     def client_of_a_full_listener(self):
-        self.listener = connection.Listener(backlog=0)
+        # Without a file, which the end of main would remove: then there would be no listener.
+        self.listener = connection.Listener(f"\0full-{os.getpid()}", backlog=0)
         self.first = connection.Client(self.listener.address)
         return lambda: connection.Client(self.listener.address)
 

@@ -7,7 +7,7 @@ import signal
 import pytest
 from deadline import GUARD
 from mishaps import CODE, MISHAPS, SQUARES, come_to, goes_on
-from pooled import pids, square
+from pooled import square
 from program import run_program
 from under_test import NAME, mp
 
@@ -40,15 +40,17 @@ def fails_alone(result, pid, how, task):
     return None
 
 
-def obey(how):
-    """As an initializer: the worker comes to it when it gets SIGUSR1."""
+def obey(how, told):
+    """As an initializer: the worker comes to it when it gets SIGUSR1, and says that it would."""
     signal.signal(signal.SIGUSR1, lambda *_: MISHAPS[how]())
+    told.put(os.getpid())
 
 
 def test_while_it_is_idle(ctx, how):
-    with ctx.Pool(2, obey, (how,)) as pool:
-        victim, _ = pids(pool)
-        assert pool.map(square, range(100)) == SQUARES  # so each has had its initializer
+    told = ctx.Queue()
+    with ctx.Pool(2, obey, (how, told)) as pool:
+        victim = told.get(timeout=GUARD)
+        assert pool.map(square, range(100)) == SQUARES
         os.kill(victim, signal.SIGUSR1)
         goes_on(pool, victim, how)
 
