@@ -159,6 +159,7 @@ fn try_take(arena: &Arena, slot: u32) -> Option<u64> {
     if life.try_take() == Taken::No {
         return None;
     }
+    mark_if_dead(arena, slot);
     // A recovery takes a slot's owner to be; we are nobody yet.
     if !vacant() || recover::is_needed(arena, slot) {
         life.give_back();
@@ -255,17 +256,34 @@ pub(crate) fn notice_death(arena: &Arena, slot: u32) -> bool {
     // The state is read before the life word, and must still be it: the word of a successor says nothing of this one.
     let seen = arena.load(at);
     let died = LifeWord::says_died(arena.life(slot).word().load(Ordering::Acquire));
-    if died && job::is_running(arena, slot) {
+    let killed = died && mark_killed(arena, slot, seen);
+    if killed {
+        bury(arena, slot);
+    }
+    killed
+}
+
+/// Marks a slot killed whose thread is dead, and tells all. Says whether it was the caller who did.
+fn mark_killed(arena: &Arena, slot: u32, seen: u64) -> bool {
+    if job::is_running(arena, slot) {
         // While it can be asked: from the mark on what it ran is lost, with this code, for whoever looks.
         let process = arena.load(arena.layout().thread(slot) + slot::word::PROCESS) as u32;
         program::note_exit(arena, process);
     }
-    let killed = died && recover::mark_killed(arena, slot, seen);
+    let killed = recover::mark_killed(arena, slot, seen);
     if killed {
         arena.tell_death();
-        bury(arena, slot);
     }
     killed
+}
+
+/// For who has taken a slot's life word: a thread that lives would have it. One that came and died since the slot was looked
+/// at must be marked before the word is given back, since then the kernel's mark is gone.
+fn mark_if_dead(arena: &Arena, slot: u32) {
+    let seen = arena.load(arena.layout().thread(slot) + slot::word::STATE);
+    if slot::state(seen).1 == State::Live {
+        mark_killed(arena, slot, seen);
+    }
 }
 
 /// Recovers a slot that is marked killed, unless somebody else is at it. Says whether it did.
@@ -275,6 +293,7 @@ pub(crate) fn bury(arena: &Arena, slot: u32) -> bool {
     if life.try_take() == Taken::No {
         return false;
     }
+    mark_if_dead(arena, slot);
     let at = arena.layout().thread(slot) + slot::word::STATE;
     let mine = match slot::state(arena.load(at)).1 {
         State::Killed => true,
