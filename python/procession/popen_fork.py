@@ -43,7 +43,7 @@ def run(process_obj: "Process", watch: Callable[[], int]) -> NoReturn:
         atexit._clear()
         # Finalizers and the child's own children: from Python 3.13 on that is no part of
         # _bootstrap; a second call does nothing.
-        atexit.register(util._exit_function)
+        atexit.register(util._exit_function)  # type: ignore[attr-defined]
         try:
             code = process_obj._bootstrap(parent_sentinel=watch())
         finally:

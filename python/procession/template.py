@@ -125,7 +125,7 @@ def _run(template: "_procession.Template", taken: "_procession.Taken", on_child:
         # here on is the child's.
         atexit._clear()
         # As in popen_fork.
-        atexit.register(util._exit_function)
+        atexit.register(util._exit_function)  # type: ignore[attr-defined]
         try:
             code = _serve(taken)
         finally:
