@@ -1,10 +1,11 @@
 """What the Popen classes of all start methods share: a child, seen from its starter."""
 
+import atexit
 import contextlib
 import os
 import signal
 from collections.abc import Iterator
-from multiprocessing import context
+from multiprocessing import context, util
 from typing import Any, Optional
 
 from . import _procession
@@ -64,6 +65,21 @@ def watch_parent(pid: int) -> int:
     reader, writer = os.pipe()
     os.close(writer)
     return reader
+
+
+@contextlib.contextmanager
+def own_exit() -> Iterator[None]:
+    """In a child that was forked: what was registered for the exit of the process that it is a copy
+    of is that one's; what is registered within runs at the end."""
+    atexit._clear()
+    # Finalizers and the child's own children: from Python 3.13 on that is no part of _bootstrap; a
+    # second call does nothing.
+    atexit.register(util._exit_function)  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        atexit._run_exitfuncs()
+        util._flush_std_streams()  # type: ignore[attr-defined]
 
 
 @contextlib.contextmanager

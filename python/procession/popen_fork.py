@@ -1,13 +1,12 @@
 """Starting a process by fork."""
 
-import atexit
 import os
 from multiprocessing import util
 from typing import TYPE_CHECKING, Callable, NoReturn
 
 from . import _procession
 from .popen import Popen as _Popen
-from .popen import watch_parent
+from .popen import own_exit, watch_parent
 
 if TYPE_CHECKING:
     from .process import Process
@@ -38,17 +37,8 @@ def run(process_obj: "Process", watch: Callable[[], int]) -> NoReturn:
     readable when the process ends that started it."""
     code = 1
     try:
-        # What the parent registered is for its own end; what is registered from here on is the
-        # child's.
-        atexit._clear()
-        # Finalizers and the child's own children: from Python 3.13 on that is no part of
-        # _bootstrap; a second call does nothing.
-        atexit.register(util._exit_function)  # type: ignore[attr-defined]
-        try:
+        with own_exit():
             code = process_obj._bootstrap(parent_sentinel=watch())
-        finally:
-            atexit._run_exitfuncs()
-            util._flush_std_streams()  # type: ignore[attr-defined]
     finally:
         _procession.end_process(code)
         os._exit(code)

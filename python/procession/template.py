@@ -1,6 +1,5 @@
 """The template: imports the main module once, then forks the processes that are asked for."""
 
-import atexit
 import gc
 import os
 import pickle
@@ -16,6 +15,7 @@ from . import (
     keeper,  # noqa: F401  what a pool's processes run: imported once
 )
 from .fitness import culprit, importing
+from .popen import own_exit
 from .popen_forkserver import PRELOAD_FAILED
 from .popen_spawn import prepare
 
@@ -121,16 +121,8 @@ def _run(template: "_procession.Template", taken: "_procession.Taken", on_child:
         for number in template.descriptors():
             os.close(number)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL if on_child is None else on_child)
-        # What was registered when main was imported is for the template; what is registered from
-        # here on is the child's.
-        atexit._clear()
-        # As in popen_fork.
-        atexit.register(util._exit_function)  # type: ignore[attr-defined]
-        try:
+        with own_exit():
             code = _serve(taken)
-        finally:
-            atexit._run_exitfuncs()
-            util._flush_std_streams()  # type: ignore[attr-defined]
     except SystemExit as error:  # main was imported here, and left
         code = error.code if isinstance(error.code, int) else int(error.code is not None)
     except BaseException:
