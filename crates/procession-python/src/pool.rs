@@ -132,15 +132,16 @@ impl PoolCore {
     /// Process ids of the workers that run. Waits until all are there that are to be, for `timeout` seconds at most.
     #[pyo3(signature = (timeout = None))]
     fn workers(&self, py: Python<'_>, timeout: Option<Bound<'_, PyAny>>) -> PyResult<Vec<u32>> {
-        let mut found = self.pool.workers();
-        if let Some(until) = deadline(timeout.as_ref())? {
-            let mut all = || {
-                // Kept: one of them may be gone when it is looked again.
-                found = self.pool.workers();
-                self.pool.state() != State::Open || found.len() as u64 >= self.pool.size()
-            };
-            released(py, || self.pool.wait_settled(Some(until), &mut all))?;
-        }
+        let mut found = Vec::new();
+        let mut all = || {
+            // Kept: one of them may be gone when it is looked again.
+            found = self.pool.workers();
+            self.pool.state() != State::Open || found.len() as u64 >= self.pool.size()
+        };
+        match deadline(timeout.as_ref())? {
+            Some(until) => released(py, || self.pool.wait_settled(Some(until), &mut all))?,
+            None => all(),
+        };
         Ok(found.into_iter().map(|(pid, _)| pid).collect())
     }
 

@@ -201,9 +201,10 @@ pub fn recover_if_gone(arena: &Arena, index: u32) {
         State::Vacant => false,
         State::Leaving(_) | State::Emptying(_) => true,
         State::Preparing(taker) => arena.fate(taker) != Fate::Alive,
-        State::Reserved(taker) if seen.has_shown_up() => arena.fate(taker) != Fate::Alive,
-        // Not shown up yet: its starter watches over it, or is gone himself, perhaps before he wrote who he is.
-        State::Reserved(taker) if unsigned => arena.fate(taker) != Fate::Alive,
+        State::Reserved(taker) if unsigned || seen.has_shown_up() => {
+            arena.fate(taker) != Fate::Alive
+        }
+        // Not shown up yet: its starter watches over it, or is gone himself.
         State::Reserved(_) => !started,
         State::Live(_) => !(kept && noted == keep::EMPTY) && identity(arena, index).is_gone(),
     };
