@@ -1,6 +1,6 @@
 """Each call of the package that can wait for ever, ready to: what Ctrl-C and the exit must end."""
 
-import os
+import uuid
 
 from under_test import NAME, mp
 
@@ -149,7 +149,7 @@ class BlockingCalls:
 
     def client_of_a_full_listener(self):
         # Without a file, which the end of main would remove: then there would be no listener.
-        self.listener = connection.Listener(f"\0full-{os.getpid()}", backlog=0)
+        self.listener = connection.Listener(f"\0full-{uuid.uuid4()}", backlog=0)
         self.first = connection.Client(self.listener.address)
         return lambda: connection.Client(self.listener.address)
 
