@@ -41,7 +41,12 @@ pub fn track<W: World>(world: &W, name: &[u8], file: File) -> Result<Handle, Out
     let handle = object::create(world, Kind::Name, |entry, body| {
         let _section = Section::NameTrack.enter();
         let block = heap::alloc_len(world, MAX as u64)?;
-        world.write(block, name);
+        // By words: who looks may read them while the block has become another name's.
+        for (at, word) in words(block).zip(name.chunks(8)) {
+            let mut bytes = [0; 8];
+            bytes[..word.len()].copy_from_slice(word);
+            world.store(at, u64::from_le_bytes(bytes));
+        }
         world.store(body + BODY_LEN, name.len() as u64);
         world.store(body + DEVICE, file.device);
         world.store(body + INODE, file.inode);
@@ -52,6 +57,11 @@ pub fn track<W: World>(world: &W, name: &[u8], file: File) -> Result<Handle, Out
     object::pin(world, handle);
     object::unlease(world, handle, world.my_process());
     Ok(handle)
+}
+
+/// Where the words of a name are in its block.
+fn words(block: Off) -> impl Iterator<Item = Off> {
+    (block..).step_by(8)
 }
 
 /// Tracks a name no more. To be called after the file has lost it; any process may, and more than one.
@@ -79,11 +89,13 @@ pub fn visit<W: World>(world: &W, mut visit: impl FnMut(Handle, File, &[u8]) -> 
             inode: world.load(body + INODE),
         };
         let block = world.load(body + BODY_BLOCK);
-        let mut name = [0; MAX];
         if heap::capacity(world, block) < len as u64 {
             return;
         }
-        world.read(block, &mut name[..len]);
+        let mut name = [0; MAX];
+        for (at, word) in words(block).zip(name[..len].chunks_mut(8)) {
+            word.copy_from_slice(&world.load(at).to_le_bytes()[..word.len()]);
+        }
         // What was read is of this name only if nobody has forgotten it meanwhile.
         if object::kind_of(world, handle) == Ok(Kind::Name) {
             goes_on = visit(handle, file, &name[..len]);

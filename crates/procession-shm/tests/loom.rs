@@ -36,6 +36,7 @@ use broken::{Broken, Fault};
 use procession_shm::event::Event;
 use procession_shm::gate::Gate;
 use procession_shm::lock::{Acquired, Lock, OnEnd};
+use procession_shm::name::{self, File};
 use procession_shm::object::Kind;
 use procession_shm::semaphore::Semaphore;
 use procession_shm::{World, heap};
@@ -328,4 +329,61 @@ fn planted_queue_without_orders() {
 #[should_panic(expected = "deadlock")]
 fn planted_queue_without_fences() {
     check(|| queue_model(false, false, Fault::NoFence));
+}
+
+// ---- tracked names ----
+
+const NAMES: [(File, &[u8]); 2] = [
+    (
+        File {
+            device: 3,
+            inode: 17,
+        },
+        b"first",
+    ),
+    (
+        File {
+            device: 4,
+            inode: 18,
+        },
+        b"second",
+    ),
+];
+
+fn track(w: &Handle, n: usize) -> procession_shm::object::Handle {
+    let (file, text) = NAMES[n];
+    name::track(w, text, file).expect("room")
+}
+
+/// A name is forgotten, and its entry and block become another's, while a third looks.
+fn name_model(weak: bool) {
+    let shared = Shared::new(SIZE, false);
+    let (w, other) = (shared.thread(0), shared.thread(1));
+    // A first turn makes the entry, the block and the frames.
+    name::forget(&w, track(&w, 1));
+    let first = track(&w, 0);
+    shared.seal();
+    if weak {
+        shared.weaken();
+    }
+    let again = spawn(move || {
+        name::forget(&w, first);
+        track(&w, 1);
+    });
+    name::visit(&other, |_, file, text| {
+        assert!(NAMES.contains(&(file, text)), "{file:?} of {text:?}");
+        true
+    });
+    again.join().expect("no assertion failed");
+}
+
+#[test]
+fn a_name_is_read_whole_though_another_takes_its_place() {
+    check(|| name_model(false));
+}
+
+#[test]
+#[should_panic(expected = "File {")]
+fn planted_name_without_orders() {
+    check(|| name_model(true));
 }

@@ -166,31 +166,39 @@ deaths! {
 }
 
 /// Two who wait for an item and leave it there keep no wake from the one who takes it.
+fn awaited_model(fault: Option<Fault>) {
+    let (shared, [w]) = handles();
+    let (_handle, q) = make_queue(&w, 0);
+    let watchers: Vec<_> = (1..3)
+        .map(|t| {
+            let (w, fault) = (shared.thread(t), fault.clone());
+            spawn(move || {
+                let awaited = with_fault!(w, &fault, |w| q.await_item(w, Some(9), || false));
+                assert!(awaited.is_ok());
+            })
+        })
+        .collect();
+    let takers: Vec<_> = (3..5)
+        .map(|t| {
+            let w = shared.thread(t);
+            spawn(move || get(&w, q, None).expect("get"))
+        })
+        .collect();
+    put(&w, q, 1).expect("put");
+    put(&w, q, 2).expect("put");
+    join_all(takers);
+    join_all(watchers);
+}
+
 #[test]
 fn who_awaits_an_item_passes_his_wake_on() {
-    check(1000, || {
-        let (shared, [w]) = handles();
-        let (_handle, q) = make_queue(&w, 0);
-        let watchers: Vec<_> = (1..3)
-            .map(|t| {
-                let w = shared.thread(t);
-                spawn(move || {
-                    let awaited = q.await_item(&w, Some(9), || false);
-                    assert!(awaited.is_ok());
-                })
-            })
-            .collect();
-        let takers: Vec<_> = (3..5)
-            .map(|t| {
-                let w = shared.thread(t);
-                spawn(move || get(&w, q, None).expect("get"))
-            })
-            .collect();
-        put(&w, q, 1).expect("put");
-        put(&w, q, 2).expect("put");
-        join_all(takers);
-        join_all(watchers);
-    });
+    check(1000, || awaited_model(None));
+}
+
+#[test]
+#[should_panic = "deadlock"]
+fn planted_wake_that_who_awaits_keeps() {
+    check(3000, || awaited_model(Some(Fault::LostWakeOne)));
 }
 
 /// One dies at each step of awaiting an item, with the wake that was meant for another.

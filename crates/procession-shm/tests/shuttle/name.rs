@@ -1,10 +1,12 @@
 //! Tracked names: who is tracked stays so, whoever dies, until it is forgotten; what is found is whole.
 
+use crate::broken::Fault;
 use crate::structures::assert_all_is_free;
 use crate::sync::{check, check_each_step, spawn};
 use crate::world::Handle;
-use crate::{dies_at, handles};
+use crate::{aim, dies_at, handles, with_fault};
 use procession_shm::World;
+use procession_shm::layout::GRANULE;
 use procession_shm::name::{self, File};
 use procession_shm::object;
 
@@ -77,18 +79,29 @@ fn a_death_at_each_step_of_forgetting() {
 }
 
 /// Two forget a name at the same time, and one of them tracks another then, in the same entry perhaps.
+fn forgotten_twice(fault: Option<Fault>) {
+    let (_, [w, other]) = handles();
+    let one = track(&w, b"one");
+    let state = one.id * GRANULE;
+    let fault = aim(fault, state..state + 8);
+    let of_other = fault.clone();
+    let also = spawn(move || {
+        with_fault!(other, &of_other, |w| name::forget(w, one));
+        track(&other, b"two")
+    });
+    with_fault!(w, &fault, |w| name::forget(w, one));
+    let two = also.join().expect("no assertion failed");
+    let left: Vec<_> = tracked(&w).into_iter().map(|(handle, ..)| handle).collect();
+    assert_eq!(left, [two]);
+}
+
 #[test]
 fn a_name_forgotten_twice_takes_no_other_along() {
-    check(2000, || {
-        let (_, [w, other]) = handles();
-        let one = track(&w, b"one");
-        let also = spawn(move || {
-            name::forget(&other, one);
-            track(&other, b"two")
-        });
-        name::forget(&w, one);
-        let two = also.join().expect("no assertion failed");
-        let left: Vec<_> = tracked(&w).into_iter().map(|(handle, ..)| handle).collect();
-        assert_eq!(left, [two]);
-    });
+    check(2000, || forgotten_twice(None));
+}
+
+#[test]
+#[should_panic]
+fn planted_torn_cas_of_a_forgotten_names_state() {
+    check(2000, || forgotten_twice(Some(Fault::TornCas(0..0))));
 }
