@@ -1,7 +1,8 @@
 """Where main may come from: what is defined there runs in children, or fails as in multiprocessing.
 
 A script, a module by -m, and what unittest, pytest and pdb run: children find it, under each start
-method. The prompt, -c and standard input: a forked child has it, another one says what it lacks.
+method. The prompt, IPython's too, a notebook, -c and standard input: a forked child has it, another
+one says what it lacks.
 `test_start_methods.py` has packages, folders and archives.
 """
 
@@ -63,6 +64,18 @@ sys.modules["__main__"] = types.ModuleType("__main__")
 console = code.InteractiveConsole(sys.modules["__main__"].__dict__)
 console.runsource({BODY!r}, "<cell 1>", "exec")
 console.runsource("print('answer:', *ask(%r), flush=True)" % sys.argv[1], "<cell 2>")
+"""
+
+# What Jupyter does: a kernel in a process of its own gets cells, and what they print comes back.
+NOTEBOOK = f"""
+import sys
+from jupyter_client.manager import start_new_kernel
+
+kernel, client = start_new_kernel(kernel_name="python3")
+for cell in {BODY!r}, "print('answer:', *ask(%r), flush=True)" % sys.argv[1]:
+    client.execute_interactive(cell, timeout=60)
+client.stop_channels()
+kernel.shutdown_kernel(now=True)
 """
 
 WHO = {"fork": "__main__", "spawn": "__mp_main__", "forkserver": "__mp_main__"}
@@ -143,10 +156,24 @@ def as_console(method):
     return {"command": ["-c", source_of(CONSOLE), method]}
 
 
+def as_ipython(method):
+    text = f"%cpaste -q\n{BODY}\n--\nprint('answer:', *ask({method!r}), flush=True)\n"
+    return {"command": ["-m", "IPython", "--simple-prompt", "--no-banner"], "stdin": text}
+
+
+def as_notebook(method):
+    return {"command": ["-c", source_of(NOTEBOOK), method]}
+
+
+PROMPTS = [as_code, as_stdin, as_prompt, as_console, as_ipython, as_notebook]
+
+
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("kind", [as_code, as_stdin, as_prompt, as_console])
-def test_what_is_in_no_file(kind, method):
-    said = run_program("", **kind(method))
+@pytest.mark.parametrize("kind", PROMPTS)
+def test_what_is_in_no_file(kind, method, tmp_path):
+    # What they keep of their own is not the user's.
+    env = dict.fromkeys(["IPYTHONDIR", "JUPYTER_RUNTIME_DIR"], str(tmp_path))
+    said = run_program("", env=env, **kind(method))
     if method == "fork":
         assert answer_of(said) == "0 __main__ 3"
         return
