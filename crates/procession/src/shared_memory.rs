@@ -177,7 +177,7 @@ pub fn open(name: &OsStr) -> Result<(Name, Mapping)> {
 /// [`crate::init`], since who looks after that is this program, run again. A SIGKILL of that process together with
 /// all others of the program leaves the name there.
 ///
-/// ```no_run
+/// ```standalone_crate
 /// use procession::SharedMemory;
 /// use std::sync::atomic::Ordering::Relaxed;
 ///

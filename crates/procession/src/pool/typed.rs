@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 /// Worker processes that call functions for this one.
 ///
-/// ```no_run
+/// ```standalone_crate
 /// use procession::Pool;
 ///
 /// fn main() -> procession::Result<()> {
@@ -54,7 +54,7 @@ impl Pool {
 
     /// A pool with as many workers as this process may use processors; or with a number, a name, an initializer.
     ///
-    /// ```no_run
+    /// ```standalone_crate
     /// fn main() -> procession::Result<()> {
     ///     procession::init();
     ///     let lock = procession::Lock::new()?;
@@ -208,7 +208,7 @@ impl Pool {
     ///
     /// A pool that is closed meanwhile takes the rest of the input still.
     ///
-    /// ```no_run
+    /// ```standalone_crate
     /// fn main() -> procession::Result<()> {
     ///     procession::init();
     ///     let pool = procession::Pool::new(2)?;

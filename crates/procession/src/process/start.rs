@@ -201,7 +201,7 @@ impl<R: Serialize + DeserializeOwned> Process<R> {
     /// Starts a process that calls `function` with `arguments`: a function, or a closure that captures nothing. Needs
     /// [`init`](super::init) first thing in `main`.
     ///
-    /// ```no_run
+    /// ```standalone_crate
     /// fn main() -> procession::Result<()> {
     ///     procession::init();
     ///     let square = procession::Process::spawn(|n: u64| n * n, 12)?;
