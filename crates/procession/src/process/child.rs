@@ -206,16 +206,41 @@ pub(crate) fn command_line(mark: &str, numbers: &[u64]) -> Vec<CString> {
         .collect()
 }
 
+/// The descriptors that whoever runs this program again for a record hands on, by the same numbers.
+pub(super) struct Inherited {
+    /// The arena's file.
+    pub file: u64,
+    /// By which the process ends with the root.
+    pub root: u64,
+    /// The template's, if this process has any: see [`template::ends`].
+    pub ends: Option<(RawFd, RawFd, u64)>,
+    /// All of these, and those by which others travel.
+    pub all: Vec<RawFd>,
+}
+
+pub(super) fn inherited(arena: &Arena, record: u32) -> Result<Inherited> {
+    let (file, root) = (arena.file()?.as_raw_fd(), arena.root.read_end());
+    let (mut all, ends) = (vec![file, root], template::ends());
+    if let Some((send, receive, _)) = ends {
+        all.extend([send, receive]);
+    }
+    all.extend(parcel::hand_on(arena, record));
+    let [file, root] = [file, root].map(|fd| fd as u64);
+    Ok(Inherited {
+        file,
+        root,
+        ends,
+        all,
+    })
+}
+
 /// Runs this program again as a child; says its pid. By posix_spawn, which runs no fork handlers and copies nothing.
 pub(super) fn exec(arena: &Arena, record: u32, mail: &Mail) -> Result<u32> {
-    let root = arena.root.read_end();
-    let mut fds = vec![arena.file()?.as_raw_fd(), root, mail.descriptor()];
-    let [file, root, mail] = [0, 1, 2].map(|at| fds[at] as u64);
-    let words = command_line(MARK, &[file, root, record as u64, mail]);
-    if let Some((send, receive, _)) = template::ends() {
-        fds.extend([send, receive]);
-    }
-    fds.extend(parcel::hand_on(arena, record));
+    let inherited = inherited(arena, record)?;
+    let (mut fds, mail) = (inherited.all, mail.descriptor());
+    fds.push(mail);
+    let numbers = [inherited.file, inherited.root, record as u64, mail as u64];
+    let words = command_line(MARK, &numbers);
     let mut argv: Vec<*mut libc::c_char> =
         words.iter().map(|word| word.as_ptr().cast_mut()).collect();
     argv.push(std::ptr::null_mut());

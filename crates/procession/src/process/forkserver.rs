@@ -6,11 +6,10 @@ use super::surroundings::Descriptors;
 use crate::arena::Arena;
 use crate::error::{Error, Kind, Result};
 use crate::lock::retry;
-use crate::parcel;
 use crate::program;
 use crate::sys::process as sys;
 use crate::template::{self, Answer, Started, Taken, Template};
-use rustix::fd::{AsRawFd, OwnedFd, RawFd};
+use rustix::fd::{OwnedFd, RawFd};
 
 /// The argument that marks the template, followed by seven numbers.
 pub(super) const MARK: &str = "--procession-template";
@@ -57,28 +56,19 @@ pub(super) fn ask(
 fn start_template(arena: &Arena, record: u32) -> Result<()> {
     let start = || {
         let gone = || Error::new(Kind::Gone, "the template's sockets were closed");
-        let (send, receive, standing) = template::ends().ok_or_else(gone)?;
-        let keep = [
-            arena.file()?.as_raw_fd(),
-            arena.root.read_end(),
-            send,
-            receive,
-        ];
-        let [file, root, send, receive] = keep.map(|fd| fd as u64);
-        let generation = program::generation(arena, record);
+        let inherited = child::inherited(arena, record)?;
+        let (send, receive, standing) = inherited.ends.ok_or_else(gone)?;
         let numbers = [
-            file,
-            root,
+            inherited.file,
+            inherited.root,
             record as u64,
-            generation,
-            send,
-            receive,
+            program::generation(arena, record),
+            send as u64,
+            receive as u64,
             standing,
         ];
         let words = child::command_line(MARK, &numbers);
-        let mut keep = keep.to_vec();
-        keep.extend(parcel::hand_on(arena, record));
-        template::start(arena, record, c"/proc/self/exe", &words, &keep)
+        template::start(arena, record, c"/proc/self/exe", &words, &inherited.all)
     };
     start()
         .map(drop)
