@@ -135,3 +135,118 @@ def test_a_child_of_ours_and_a_large_array_of_its_parent(method):
             print(process.exitcode, whole(array))
     """
     assert large(rest, method).lines == ["looked True"] * 2 + ["-9 True"] * 2
+
+
+MEMORY = """
+    import os
+    import subprocess
+    import sys
+    import procession as mp
+
+    PART = 2 << 20
+    ROUNDS = 40
+
+    def held():
+        \"\"\"The memory of the program's shared objects, in parts.\"\"\"
+        for name in os.listdir("/proc/self/fd"):
+            try:
+                if "memfd:procession" in os.readlink(f"/proc/self/fd/{name}"):
+                    return os.stat(f"/proc/self/fd/{name}").st_blocks * 512 // PART
+            except OSError:
+                pass
+
+    def made():
+        array = ctx.RawArray("c", PART)
+        memoryview(array).cast("B")[:] = bytes([1]) * PART
+        return array
+
+    def other_program(seconds):
+        \"\"\"A process that is forked, and then another program, for so long.\"\"\"
+        return subprocess.Popen(["sleep", str(seconds)], preexec_fn=int)
+
+    def nothing(*_):
+        pass
+
+    ctx = mp.get_context(sys.argv[1])
+"""
+
+
+@pytest.mark.parametrize("how", ["ends", "is killed", "lives as another program"])
+@pytest.mark.parametrize("method", METHODS)
+def test_what_a_fork_had_is_free_when_it_needs_it_no_more(method, how):
+    rest = f"""
+    HOW = {how!r}
+
+    def fork():
+        if HOW == "lives as another program":
+            return other_program(1000)
+        pid = os.fork()
+        if not pid:
+            os.kill(os.getpid(), 9) if HOW == "is killed" else os._exit(0)
+        os.waitpid(pid, 0)
+
+    if __name__ == "__main__":
+        others = []
+        for _ in range(ROUNDS):
+            array = made()
+            others.append(fork())
+            del array
+        print(held() < ROUNDS // 2)
+        for process in filter(None, others):
+            process.kill()
+            process.wait()
+    """
+    assert run_program(MEMORY + rest, method).lines == ["True"]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_fork_that_lives_keeps_what_it_had(method):
+    rest = """
+    if __name__ == "__main__":
+        array, (reader, writer) = made(), os.pipe()
+        pid = os.fork()
+        if not pid:
+            os.read(reader, 1)
+            os._exit(3 if bytes(array) == bytes([1]) * PART else 4)
+        del array
+        for _ in range(10):  # each looks who is gone, and what it had would be used again
+            last = made()
+            other_program(0).wait()
+            memoryview(last).cast("B")[:] = bytes([2]) * PART
+        os.write(writer, b"x")
+        print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+    """
+    assert run_program(MEMORY + rest, method).lines == ["3"]
+
+
+def test_what_started_processes_had_before_their_exec_is_free():
+    # Whoever starts them may fork them past us, as the standard library does under Python 3.9.
+    rest = """
+    import multiprocessing.util
+
+    def forked(path, words, fds):
+        return subprocess.Popen(words, executable=path, pass_fds=fds, preexec_fn=int).pid
+
+    def wait(told, event):
+        told.put(None)
+        event.wait()
+
+    if __name__ == "__main__":
+        multiprocessing.util.spawnv_passfds = forked
+        told, event, processes = ctx.Queue(), ctx.Event(), []
+        for _ in range(3):
+            array = made()
+            process = ctx.Process(target=wait, args=(told, event))
+            process.start()
+            processes.append(process)
+            told.get()
+            del array
+        before = held()
+        arrays = [made() for _ in range(3)]
+        print(held() - before <= 2)
+        event.set()
+        for process in processes:
+            process.join()
+            print(process.exitcode)
+    """
+    assert run_program(MEMORY + rest, "spawn").lines == ["True", "0", "0", "0"]

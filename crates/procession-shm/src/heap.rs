@@ -30,6 +30,13 @@ const SPANS_TRIED: u64 = 512;
 /// Takes a block of this class for the calling thread. Its content is whatever was there.
 pub fn alloc<W: World>(world: &W, class: u8) -> Result<Off, OutOfMemory> {
     let _section = Section::Alloc.enter();
+    take(world, class).or_else(|_| {
+        world.take_from_the_dead();
+        take(world, class)
+    })
+}
+
+fn take<W: World>(world: &W, class: u8) -> Result<Off, OutOfMemory> {
     let me = world.me();
     if let Some(block) = from_hints(world, class, me) {
         return Ok(block);

@@ -37,6 +37,13 @@ pub mod keep {
     pub const NOTED: u64 = 1;
     /// As [`KEPT`], and the process is gone, with all that it had.
     pub const EMPTY: u64 = 2;
+    /// As [`NOTED`], and somebody else forked the process: all that it had is gone too if it becomes another program.
+    pub const FORKED: u64 = 3;
+
+    /// Whether the starter writes here no more.
+    pub const fn is_noted(word: u64) -> bool {
+        matches!(word, NOTED | FORKED)
+    }
 }
 
 /// What is known of a record.

@@ -134,6 +134,9 @@ pub trait World {
     /// Whether the thread of this slot was killed and the slot not yet recovered. Never waits.
     fn is_killed(&self, slot: u32) -> bool;
 
+    /// There is no room left: gives back what the dead had, where nobody has noticed yet that they are. Never allocates.
+    fn take_from_the_dead(&self) {}
+
     /// Sleeps while the low half of the word is `expected`, at most until `until` (nanoseconds of
     /// [`now`](World::now)); may return early for any reason.
     fn wait(&self, at: Off, expected: u32, until: Option<u64>) -> Wake;

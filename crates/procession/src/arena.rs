@@ -169,6 +169,7 @@ impl Arena {
         }
         let arena = Self::publish(Self::look(file)?)?;
         crate::program::show_up(arena, reserved, reserved_in)?;
+        crate::program::leave_earlier_records(arena);
         arena.chest.take_over(arena, reserved);
         arena.root.arm(root_read)?;
         Ok(arena)
@@ -468,6 +469,10 @@ impl World for Arena {
             State::Live => life::fate(self, Owner { slot, generation }) == Fate::Killed,
             _ => false,
         }
+    }
+    #[cold]
+    fn take_from_the_dead(&self) {
+        crate::program::sweep(self);
     }
     fn wait(&self, at: Off, expected: u32, until: Option<u64>) -> Wake {
         let epoch = self.load(header::EPOCH);

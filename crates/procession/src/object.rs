@@ -3,6 +3,7 @@
 use crate::arena::Arena;
 use crate::carrier;
 use crate::error::{Error, Kind as ErrorKind, Result};
+use crate::program;
 use procession_shm::object::{self, Handle, Kind};
 use procession_shm::{Off, OutOfMemory, World};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -133,6 +134,7 @@ impl Drop for Object {
     fn drop(&mut self) {
         let arena = self.arena();
         object::unlease(arena, self.handle, arena.my_process());
+        program::may_be_all_that_keeps(arena, self.handle);
     }
 }
 

@@ -1,4 +1,5 @@
-//! The program: its forks, and its end with its root. `records` has its processes' records, `exits` how they ended.
+//! The program: its forks, and its end with its root. `records` has its processes' records, `exits` how they ended,
+//! `foreign` the forks that are none of ours.
 //!
 //! *The end.* The root holds the write end of one pipe; every child of ours asks the kernel for
 //! SIGKILL when the last writer is gone. No thread and no supervisor is needed. A foreign fork (by
@@ -8,10 +9,12 @@
 //! that are read in place become copies on write; the child takes the record over.
 
 mod exits;
+mod foreign;
 mod records;
 
 pub use exits::{exit_code, exit_of, let_go};
 pub(crate) use exits::{exit_code_of, note_exit, note_exit_code};
+pub(crate) use foreign::{leave_earlier_records, may_be_all_that_keeps};
 pub use records::{
     become_asked_for, generation, identity, recover_if_gone, reserve, set_pid, sweep, unreserve,
 };
@@ -27,7 +30,7 @@ use crate::sys::process;
 use crate::view;
 use procession_shm::World;
 use procession_shm::object;
-use procession_shm::process::{self as record, keep};
+use procession_shm::process as record;
 use procession_shm::section::Section;
 use rustix::fd::{AsRawFd, IntoRawFd, RawFd};
 use std::cell::Cell;
@@ -137,6 +140,7 @@ extern "C" fn before_fork() {
         return;
     };
     CHILD.with(|child| child.set((0, 0)));
+    foreign::look(arena);
     // A child without a record takes one at its first use, and leases with it.
     if let Ok(index) = reserve(arena) {
         let _ = object::inherit_leases(arena, arena.my_process(), index);
@@ -152,9 +156,7 @@ extern "C" fn after_fork_in_parent() {
         && foreign
         && let Some(index) = take_child_record()
     {
-        // Nobody will note the pid of a child that is not ours.
-        let noted = arena.layout().process(index) + record::word::NOTED;
-        arena.store(noted, keep::NOTED);
+        foreign::note(arena, index);
     }
 }
 
@@ -165,6 +167,7 @@ extern "C" fn after_fork_in_child() {
     };
     arena.record.store(0, Ordering::Relaxed);
     records::forget_pool();
+    foreign::forget();
     arena.give_token();
     let showed_up = take_child_use()
         .is_some_and(|(index, generation)| show_up(arena, index, Some(generation)).is_ok());

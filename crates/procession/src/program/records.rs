@@ -182,7 +182,7 @@ pub(crate) fn my_record(arena: &Arena) -> u32 {
     }
 }
 
-/// If a process is gone for good, and its threads' slots are recovered, takes back what it had; its record too, unless
+/// If a process is gone for good, or was forked by somebody else and is another program by now, and its threads' slots are recovered, takes back what it had; its record too, unless
 /// its starter is to learn from it how the process ended.
 pub fn recover_if_gone(arena: &Arena, index: u32) {
     let _section = Section::RecordVacate.enter();
@@ -196,7 +196,7 @@ pub fn recover_if_gone(arena: &Arena, index: u32) {
     // Nobody started it, or he has not written yet who he is.
     let unsigned = arena.load(at + record::word::PARENT) == 0;
     let started = !unsigned && !parent_is_gone(arena, index);
-    let kept = seen.has_shown_up() && noted != keep::NOTED && started;
+    let kept = seen.has_shown_up() && !keep::is_noted(noted) && started;
     let gone = match seen {
         State::Vacant => false,
         State::Leaving(_) | State::Emptying(_) => true,
@@ -206,7 +206,11 @@ pub fn recover_if_gone(arena: &Arena, index: u32) {
         }
         // Not shown up yet: its starter watches over it, or is gone himself.
         State::Reserved(_) => !started,
-        State::Live(_) => !(kept && noted == keep::EMPTY) && identity(arena, index).is_gone(),
+        State::Live(_) => {
+            let process = identity(arena, index);
+            !(kept && noted == keep::EMPTY)
+                && (process.is_gone() || noted == keep::FORKED && process.has_become_another())
+        }
     };
     if !gone {
         return;
@@ -224,7 +228,7 @@ pub fn recover_if_gone(arena: &Arena, index: u32) {
         // What only it had is no more: the other ends of its pipes look.
         arena.tell_death();
     }
-    if mine && kept && arena.load(at + record::word::NOTED) == keep::NOTED {
+    if mine && kept && keep::is_noted(arena.load(at + record::word::NOTED)) {
         // Its starter let go of it meanwhile, and left it to us.
         recover_if_gone(arena, index);
     }

@@ -78,6 +78,15 @@ impl Identity {
         }
     }
 
+    /// Whether it, which was forked, has become another program since. False where the kernel does not tell.
+    pub fn has_become_another(self) -> bool {
+        let Some(told) = stat(&format!("/proc/{}", self.pid)) else {
+            return false;
+        };
+        // Asked last, as above.
+        told.replaced && self.has_pid(|| Some(told.start)) == Some(true)
+    }
+
     /// Its exit code, or minus the signal, while it is ending or waits to be reaped.
     pub fn ending_code(self) -> Option<i32> {
         use std::os::unix::fs::MetadataExt;

@@ -14,6 +14,8 @@ pub(super) struct Stat {
     pub start: u64,
     /// It runs its last kernel code, or is a zombie by now.
     pub ending: bool,
+    /// It has become another program by `exec`, and has not been forked since. False where the kernel does not tell.
+    pub replaced: bool,
     /// What waitid(2) would tell of it, once it is ending.
     pub status: i32,
 }
@@ -21,6 +23,10 @@ pub(super) struct Stat {
 pub(super) fn stat(path: &str) -> Option<Stat> {
     // PF_EXITING: set before the kernel marks the life words.
     const EXITING: u64 = 4;
+    // PF_FORKNOEXEC: set by each fork, cleared by `exec`, once the old memory is gone.
+    const FORKED: u64 = 0x40;
+    // PF_RANDOMIZE: set by `exec` after that. Without it nothing is known: it may be that no flags are told.
+    const RANDOMIZED: u64 = 0x40_0000;
     let stat = read_proc(&format!("{path}/stat"))?;
     // The name, second field, may hold anything but ends at the last parenthesis.
     let mut fields = stat[stat.rfind(')')? + 1..].split_whitespace();
@@ -29,6 +35,7 @@ pub(super) fn stat(path: &str) -> Option<Stat> {
     Some(Stat {
         start: fields.nth(12)?.parse().ok()?,
         ending: matches!(state, "Z" | "X") || flags & EXITING != 0,
+        replaced: flags & (FORKED | RANDOMIZED) == RANDOMIZED,
         status: fields.last()?.parse().ok()?,
     })
 }
