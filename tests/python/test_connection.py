@@ -80,6 +80,47 @@ def test_the_sender_has_ended(ctx, how):
     assert received(queue, 5) == list(range(5))
 
 
+def test_many_whose_sender_has_ended(ctx):
+    queue, told = ctx.Queue(), ctx.Event()
+    process = start(ctx, send_ends, queue, 60, told, "killed")
+    told.wait(GUARD)
+    process.kill()
+    process.join(GUARD)
+    assert received(queue, 60) == list(range(60))
+
+
+def test_one_that_nobody_receives_is_closed_with_its_queue(ctx):
+    queue, (near, far) = ctx.Queue(), ctx.Pipe()
+    with near:
+        queue.put(far)
+        far.close()
+        assert not near.poll()
+        del queue
+        assert near.poll(GUARD)
+        with pytest.raises(EOFError):
+            near.recv()
+
+
+def send_to_nobody(pipe):
+    near, far = mp.Pipe()
+    queue = mp.Queue()
+    queue.put(far)
+    pipe.send(near)
+    signal.pause()
+
+
+def test_one_that_nobody_receives_is_closed_with_its_sender(ctx):
+    reader, writer = ctx.Pipe()
+    process = start(ctx, send_to_nobody, writer)
+    with reader, writer, reader.recv() as near:
+        assert not near.poll()
+        process.kill()
+        process.join(GUARD)
+        assert near.poll(GUARD)
+        with pytest.raises(EOFError):
+            near.recv()
+
+
 def test_within_other_things(ctx):
     queue, inner = ctx.Queue(), ctx.Queue()
     (near, far), (reader, writer) = ctx.Pipe(), ctx.Pipe(duplex=False)

@@ -39,7 +39,7 @@ pub(crate) mod word {
     /// The slots of parcels, to the end of the header: see [`crate::parcel`].
     pub const SLOTS: u64 = procession_shm::layout::header::END - 8 * SLOT_COUNT;
     /// How many there are.
-    pub const SLOT_COUNT: u64 = 32;
+    pub const SLOT_COUNT: u64 = 64;
 }
 
 /// How long a sleep lasts before it looks again. A safety net, not the mechanism.

@@ -3,6 +3,7 @@
 use crate::arena::Arena;
 use crate::carrier;
 use crate::error::{Error, Kind as ErrorKind, Result};
+use crate::parcel;
 use crate::program;
 use procession_shm::object::{self, Handle, Kind};
 use procession_shm::{Off, OutOfMemory, World};
@@ -135,6 +136,9 @@ impl Drop for Object {
         let arena = self.arena();
         object::unlease(arena, self.handle, arena.my_process());
         program::may_be_all_that_keeps(arena, self.handle);
+        if [Kind::Queue, Kind::Pool, Kind::Job].contains(&self.kind) {
+            parcel::close_unread(arena);
+        }
     }
 }
 

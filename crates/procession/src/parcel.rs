@@ -7,27 +7,33 @@
 //! into it, with the sockets of all *slots*, and nobody ever takes that out: all look (`MSG_PEEK`), which gives each a
 //! copy. If two lay one at a time, all use the first.
 //!
-//! *A slot* is a pair of sockets and a word of the arena. The word names the *token* of the parcel in it: an object that nobody
+//! *A slot* is one direction of a pair of sockets, and a word of the arena. The word names the *token* of the parcel in it: an object that nobody
 //! uses, which lives until a message names it, while one does, and while a receiver has it.
 //!
 //! | the word | who leaves it | if he dies |
 //! |---|---|---|
-//! | 0, free | whoever has a parcel, by compare-and-swap to its token; then he empties the sockets, and sends | the token goes with him |
+//! | 0, free | whoever has a parcel, by compare-and-swap to its token; then he empties the slot, and sends | the token goes with him |
 //! | a token's | its receiver, by compare-and-swap to *taken* | another may receive |
-//! | a token's, which is gone | as free: nobody will ask for that parcel | |
+//! | a token's, which is gone | as free; or whoever closes what nobody will ask for, by compare-and-swap to himself | |
+//! | a thread's | that thread, which empties the slot; then it is free | as free |
 //! | taken | who took it: he takes the descriptor out, then it is free | the token goes with him |
 //!
-//! So nobody waits for anybody, and whoever dies or stops takes his own parcel along, no other. What is in a slot whose
-//! token is gone stays open until the slot is used again.
+//! So nobody waits for anybody, and whoever dies or stops takes his own parcel along, no other. What nobody has received is
+//! closed when the queue or the job that it was in goes, when what a dead process had is given back, and before the next parcel
+//! is sent. What somebody took out of a queue and did not unpickle stays open until one of these.
+//!
+//! *Why there are no more slots.* The kernel counts descriptors that are in messages, for each user, all his programs together:
+//! no more than one process of his may have open, often 1024. The chest's are counted from the first parcel on. So
+//! they are few, and who finds no slot goes another way: Python by a thread of the sender, as the standard library does; Rust says so.
 
 use crate::arena::{self, Arena};
 use crate::error::{Error, Kind, Result};
 use crate::object::{Name, Object};
 use crate::sys::message;
-use procession_shm::World;
 use procession_shm::object::{self, Handle, Kind as ObjectKind};
 use procession_shm::process as record;
 use procession_shm::section::Section;
+use procession_shm::{Fate, Owner, World};
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
@@ -38,7 +44,7 @@ use std::sync::atomic::{AtomicI32, Ordering};
 /// they are in the chest, from the first parcel on.
 const SLOTS: u64 = arena::word::SLOT_COUNT;
 
-// A slot's word: 34 bits for the place of the token, 28 for how often that was used, and these.
+// A slot's word, if it is not the thread's that empties it: 34 bits for the place of the token, 28 for how often that was used, and these.
 const PLACE_BITS: u32 = 34;
 const GENERATION_BITS: u32 = 28;
 const USED: u64 = 1 << 63;
@@ -148,11 +154,14 @@ fn word_of(handle: Handle) -> Option<u64> {
 }
 
 fn is_free(arena: &Arena, word: u64) -> bool {
+    if word & USED == 0 {
+        return word == 0 || arena.fate(Owner::from_bits(word)) != Fate::Alive;
+    }
     let handle = Handle {
         id: word & ((1 << PLACE_BITS) - 1),
         generation: word >> PLACE_BITS & ((1 << GENERATION_BITS) - 1),
     };
-    word == 0 || object::kind_of(arena, handle).is_err()
+    object::kind_of(arena, handle).is_err()
 }
 
 /// The sockets of a slot, (to send, to receive); `None` if this process can't have them: it is short of descriptors, or
@@ -162,11 +171,17 @@ fn open(arena: &Arena, slot: u64) -> Result<Option<(OwnedFd, OwnedFd)>, Errno> {
         return Ok(None);
     };
     let mut looked = message::peek(receive, &mut [0])?.descriptors;
-    if looked.len() as u64 != 2 * SLOTS {
+    if looked.len() as u64 != SLOTS {
         return Ok(None);
     }
-    let mut both = looked.drain(2 * slot as usize..2 * slot as usize + 2);
-    Ok(both.next().zip(both.next()))
+    // The two of a pair serve two slots, one in each direction.
+    let second = looked.swap_remove(slot as usize | 1);
+    let first = looked.swap_remove(slot as usize & !1);
+    Ok(Some(if slot & 1 == 0 {
+        (first, second)
+    } else {
+        (second, first)
+    }))
 }
 
 /// Lays the sockets of all slots into the chest, unless they are there.
@@ -179,7 +194,7 @@ fn fill(arena: &Arena) -> Result<(), Errno> {
         looked => return looked.map(drop),
     }
     let mut sockets = Vec::new();
-    for _ in 0..SLOTS {
+    for _ in 0..SLOTS / 2 {
         let (send, receive) = message::pair()?;
         sockets.extend([send, receive]);
     }
@@ -202,9 +217,8 @@ pub fn send(descriptor: BorrowedFd<'_>) -> Result<Option<Label>> {
     };
     // Before SENT is there: at the thread's end what it keeps goes first.
     arena.me();
-    SENT.with_borrow_mut(|sent| {
-        sent.retain(|(_, token)| !object::has_travelled(arena, token.handle()));
-    });
+    are_named(arena);
+    close_unread(arena);
     if let Err(error) = fill(arena) {
         return failed(error);
     }
@@ -233,6 +247,39 @@ pub fn send(descriptor: BorrowedFd<'_>) -> Result<Option<Label>> {
     Ok(Some(label))
 }
 
+/// What the calling thread has sent may be named by a message now, and needs it no more.
+pub(crate) fn are_named(arena: &Arena) {
+    // At the thread's end there is none any more.
+    let _ = SENT.try_with(|sent| {
+        let mut sent = sent.borrow_mut();
+        sent.retain(|(_, token)| !object::has_travelled(arena, token.handle()));
+    });
+}
+
+/// Closes what nobody will receive: what stands in slots whose tokens are gone.
+pub(crate) fn close_unread(arena: &Arena) {
+    for slot in 0..SLOTS {
+        let seen = arena.load(word_at(slot));
+        if seen == 0 || !is_free(arena, seen) {
+            continue;
+        }
+        let mine = arena.me().to_bits();
+        if change(arena, slot, seen, mine) {
+            let sockets = open(arena, slot).ok().flatten();
+            if let Some((_, receive)) = &sockets {
+                empty(receive);
+            }
+            // Who can't open it leaves it to others.
+            change(arena, slot, mine, if sockets.is_some() { 0 } else { seen });
+        }
+    }
+}
+
+/// Takes out of a slot of the caller's what is in it, and closes that.
+fn empty(receive: &OwnedFd) {
+    while message::receive(receive.as_raw_fd(), &mut [0], true).is_ok_and(|found| found.len > 0) {}
+}
+
 /// How many parcels the calling thread has sent so far: for [`give_up`].
 pub fn count() -> u64 {
     COUNT.get()
@@ -255,7 +302,7 @@ fn put(arena: &Arena, slot: u64, descriptor: BorrowedFd<'_>) -> Result<bool, Err
         return Ok(false);
     };
     // What was never asked for, or whose sender died.
-    while message::receive(receive.as_raw_fd(), &mut [0], true).is_ok_and(|found| found.len > 0) {}
+    empty(&receive);
     message::send_now(send.as_raw_fd(), &[0], &[descriptor.as_raw_fd()])?;
     Ok(true)
 }

@@ -5,6 +5,7 @@ use crate::carrier;
 use crate::error::{Error, Kind, Result};
 use crate::lock::retry;
 use crate::object::{Object, deserialize};
+use crate::parcel;
 use crate::time;
 use procession_shm::World;
 use procession_shm::message::{Message, Summary};
@@ -398,6 +399,9 @@ impl Draft {
         let message = Message::new(arena, kind, len, handles.len() as u64 + buffers)?;
         for (index, &handle) in handles.iter().enumerate() {
             message.add_edge(index as u64, handle)?;
+        }
+        if !handles.is_empty() {
+            parcel::are_named(arena);
         }
         Ok(Self { message, arena })
     }

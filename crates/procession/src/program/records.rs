@@ -3,6 +3,7 @@
 use crate::arena::Arena;
 use crate::error::{Error, Kind, Result};
 use crate::life;
+use crate::parcel;
 use crate::sys::process::{self, Identity};
 use procession_shm::layout::header;
 use procession_shm::object;
@@ -225,6 +226,7 @@ pub fn recover_if_gone(arena: &Arena, index: u32) {
         recover::recover_process(arena, index, seen)
     };
     if mine {
+        parcel::close_unread(arena);
         // What only it had is no more: the other ends of its pipes look.
         arena.tell_death();
     }
