@@ -26,6 +26,9 @@ from .remote import pack
 
 # How long the server keeps for a child that is being forked what its parent had, in seconds.
 _HEIR_COMES = 60.0
+# How long a ticket that nobody shows keeps its object, in seconds: a proxy sent by a pipe may never
+# be received. Who shows it later still gets the object, if something else has kept it.
+_TICKET_KEEPS = 3600.0
 # References that were given up without a word, by the dead, are looked for so often.
 _LOOK = 1.0
 # A look at all objects costs at most this share of the time.
@@ -47,8 +50,8 @@ class Entry:
         self.count = 0
         # Those of processes of other programs, by the numbers of their links.
         self.links: Counter[int] = Counter()
-        # Proxies on their way, by way of what we can't see.
-        self.tickets: set[str] = set()
+        # Proxies on their way, by way of what we can't see, and how long each keeps the object.
+        self.tickets: dict[str, float] = {}
         # Those of this program.
         self._name: Any = None
 
@@ -412,7 +415,7 @@ class Server:
 
     def _ticket_of(self, entry: Entry) -> str:
         ticket = secrets.token_hex(8)
-        entry.tickets.add(ticket)
+        entry.tickets[ticket] = time.monotonic() + _TICKET_KEEPS
         self._keep(entry)
         return ticket
 
@@ -420,7 +423,7 @@ class Server:
         with self.mutex:
             entry = self.entry(ident)
             passage = self.grant(visitor, entry)
-            entry.tickets.discard(ticket)
+            entry.tickets.pop(ticket, None)
             return passage
 
     def _give_back(self, visitor: Visitor, ident: str) -> None:
@@ -516,6 +519,8 @@ class Server:
         freed = []
         with self.mutex:
             for ident, entry in list(self._kept.items()):
+                for ticket in [ticket for ticket, until in entry.tickets.items() if now > until]:
+                    del entry.tickets[ticket]
                 if not entry.is_wanted():
                     freed.append(self._kept.pop(ident))
 

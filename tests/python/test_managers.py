@@ -450,6 +450,32 @@ def test_a_proxy_through_a_pipe_outlives_its_sender(ctx, manager):
     objects(manager, 0)
 
 
+def tickets_keep(seconds):
+    from procession import manager_server
+
+    manager_server._TICKET_KEEPS = seconds
+
+
+@ours
+def test_a_proxy_through_a_pipe_that_nobody_receives(ctx):
+    manager = managers.SyncManager(ctx=ctx)
+    manager.start(tickets_keep, (0.0,))
+    with manager:
+        (here, there), (again, once_more) = ctx.Pipe(), ctx.Pipe()
+        items, others = manager.list(["kept"]), manager.list(["not kept"])
+        there.send(items)
+        once_more.send(others)
+        del others
+        # Its ticket keeps it no longer.
+        objects(manager, 1)
+        # What somebody else keeps is received all the same, however late.
+        assert here.recv()[:] == ["kept"]
+        with pytest.raises(managers.RemoteError, match="or no more"):
+            again.recv()
+        for end in here, there, again, once_more:
+            end.close()
+
+
 @ours
 def test_a_temporary_proxy_as_an_argument(ctx, manager):
     said = ctx.Queue()
