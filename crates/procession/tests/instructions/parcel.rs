@@ -9,6 +9,7 @@ use procession::parcel::{self, Label};
 use procession::shm::World;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::fstat;
+use std::time::Duration;
 
 /// So many are sent at a time to see whether there is room again.
 const ROOM: usize = 20;
@@ -24,6 +25,8 @@ struct Play {
     since: u64,
     /// Whether it was received here.
     got: bool,
+    /// Whose other end was sent, and nobody will receive it: who sends closes that first.
+    unread: Connection,
 }
 
 /// Sends as within a message, which is then not made.
@@ -71,6 +74,10 @@ impl Stage for Play {
     }
 
     fn check(&mut self, end: End) {
+        if end != End::Stopped {
+            let closed = self.unread.poll(Duration::ZERO);
+            assert!(closed.expect("it is open"), "the unread end is closed");
+        }
         let Some(label) = self.label else {
             return;
         };
@@ -109,8 +116,12 @@ pub fn cases() -> Vec<(&'static str, Make)> {
         Box::new(move |_| {
             let since = parcel::count();
             let (near, far) = Connection::pair().expect("sockets");
+            let (unread, other) = Connection::pair().expect("sockets");
+            send(&other);
+            parcel::give_up(since);
             let label = receives.then(|| send(&far));
             Box::new(Play {
+                unread,
                 label,
                 near,
                 far,
