@@ -250,3 +250,36 @@ def test_what_started_processes_had_before_their_exec_is_free():
             print(process.exitcode)
     """
     assert run_program(MEMORY + rest, "spawn").lines == ["True", "0", "0", "0"]
+
+
+def test_a_started_process_keeps_nothing_of_a_starter_that_was_killed():
+    rest = """
+    import multiprocessing.util
+    import signal
+
+    def forked(path, words, fds):
+        return subprocess.Popen(words, executable=path, pass_fds=fds, preexec_fn=int).pid
+
+    def wait(told):
+        told.put(os.getpid())
+        signal.pause()
+
+    def start(told):
+        arrays = [made() for _ in range(3)]
+        multiprocessing.util.spawnv_passfds = forked
+        ctx.Process(target=wait, args=(told,)).start()
+        signal.pause()
+
+    if __name__ == "__main__":
+        told = ctx.Queue()
+        starter = ctx.Process(target=start, args=(told,))
+        starter.start()
+        started = told.get()
+        starter.kill()
+        starter.join()
+        before = held()
+        arrays = [made() for _ in range(3)]
+        print(held() - before <= 1)
+        os.kill(started, signal.SIGKILL)
+    """
+    assert run_program(MEMORY + rest, "spawn").lines == ["True"]
