@@ -83,10 +83,9 @@ class Lock:
     def __enter__(self) -> bool: ...
     def __exit__(
         self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-        /,
+        kind: type[BaseException] | None = None,
+        error: BaseException | None = None,
+        trace: TracebackType | None = None,
     ) -> None: ...
     def __reduce__(self) -> tuple[Any, ...]: ...
     @property
@@ -106,10 +105,9 @@ class RLock:
     def __enter__(self) -> bool: ...
     def __exit__(
         self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-        /,
+        kind: type[BaseException] | None = None,
+        error: BaseException | None = None,
+        trace: TracebackType | None = None,
     ) -> None: ...
     def __reduce__(self) -> tuple[Any, ...]: ...
     @property
@@ -150,10 +148,9 @@ class Semaphore:
     def __enter__(self) -> bool: ...
     def __exit__(
         self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-        /,
+        kind: type[BaseException] | None = None,
+        error: BaseException | None = None,
+        trace: TracebackType | None = None,
     ) -> None: ...
     def __reduce__(self) -> tuple[Any, ...]: ...
     @property
