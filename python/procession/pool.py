@@ -16,7 +16,7 @@ from typing import Any, Callable, Optional, TypeVar, Union
 from . import _procession
 from .affinity import usable_cpus
 from .beside import beside
-from .keeper import Plan, keep
+from .keeper import Plan, do_tasks, keep
 from .pool_callbacks import Callbacks
 from .pool_imap import IMapIterator, IMapUnorderedIterator
 from .pool_result import (
@@ -31,6 +31,7 @@ from .pool_result import (
     name_of,
 )
 from .pool_threads import ThreadPool  # noqa: F401  (it is looked for here)
+from .process import Process
 from .remote import PoolTerminated, WorkerDied, pack
 
 # After so many keepers that ended before they had shown up, the pool is given up.
@@ -77,8 +78,11 @@ class Pool(standard.Pool):
         self._processes = processes
         method: str = context.get_start_method()
         current: Any = process.current_process()
+        worker: Any = self.Process(context, target=do_tasks)  # type: ignore[attr-defined]
+        worker.daemon = True
         self._plan = Plan(
-            name=_PREFIXES[method] + "PoolWorker",
+            worker=worker,
+            name=_name_for(worker, method),
             identity=current._identity,
             initializer=initializer,
             initargs=tuple(initargs),
@@ -158,7 +162,12 @@ class Pool(standard.Pool):
     # The processes
 
     def _start_keeper(self) -> None:
-        context: Any = self._ctx
+        from .context import default_context
+
+        # The class of processes that a context may have of its own is for the workers.
+        context: Any = default_context()
+        if self._ctx is not context:
+            context = context.get_context(self._ctx.get_start_method())
         keeper = context.Process(target=keep, args=(self._core, self._plan))
         keeper.start()
         # It is the pool's, not one of the program's own children.
@@ -409,6 +418,15 @@ class _Worker:
 
 
 _PREFIXES = {"fork": "Fork", "spawn": "Spawn", "forkserver": "ForkServer"}
+
+
+def _name_for(worker: Any, method: str) -> Optional[str]:
+    """What the names of workers begin with that are copies of this one; None if it was named."""
+    kind = type(worker)
+    if worker.name != f"{kind.__name__}-{':'.join(map(str, worker._identity))}":
+        return None
+    name: str = _PREFIXES[method] + "Process" if kind is Process else kind.__name__
+    return name.replace("Process", "PoolWorker")
 
 
 def _end(core: "_procession.PoolCore", keepers: list[Any]) -> None:
