@@ -67,8 +67,8 @@ def keep(core: "_procession.PoolCore", plan: Plan) -> None:
 
 
 def do_tasks(core: "_procession.PoolCore", plan: Plan, is_copy: bool, mask: set[int]) -> None:
-    """What a worker does: tasks, until there are no more. `is_copy` says whether it is a copy of the
-    pool's owner, `mask` which signals that one blocks."""
+    """What a worker does: tasks, until there are no more. `is_copy` says whether it is a copy of
+    the pool's owner, `mask` which signals that one blocks."""
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     _procession.work(core, lambda: _prepare(core, plan, is_copy), plan.limit)
 
