@@ -89,7 +89,8 @@ class Pool(PoolWords):
         )
         self._core = _procession.PoolCore(processes)
         self._owner = os.getpid()
-        self._closing = False
+        # What it was told here.
+        self._told = "RUN"
         self._keepers: list[Any] = []
         self._failed_keepers = 0
         self._guard = threading.Lock()
@@ -115,8 +116,9 @@ class Pool(PoolWords):
     def _state(self) -> str:
         state = self._core.state
         if state == "open":
-            return "CLOSE" if self._closing else "RUN"
-        return "CLOSE" if state in ("closed", "ended") else "TERMINATE"
+            return self._told
+        over = self._told == "TERMINATE" or state not in ("closed", "ended")
+        return "TERMINATE" if over else "CLOSE"
 
     @property
     def _pool(self) -> list["_Worker"]:
@@ -206,14 +208,15 @@ class Pool(PoolWords):
         """Takes no more tasks; workers end when all are done."""
         util.debug("closing pool")
         with self._guard:
-            self._closing = True
+            if self._told == "RUN":
+                self._told = "CLOSE"
             if self._inputs == 0:
                 self._core.close()
 
     def terminate(self) -> None:
         """Ends the pool at once: what is not done will not be, and raises PoolTerminated."""
         util.debug("terminating pool")
-        self._closing = True
+        self._told = "TERMINATE"
         if self._owner == os.getpid():
             self._terminate()
         else:
@@ -309,7 +312,7 @@ class Pool(PoolWords):
     def _input_ended(self) -> None:
         with self._guard:
             self._inputs -= 1
-            if self._closing and self._inputs == 0:
+            if self._told != "RUN" and self._inputs == 0:
                 self._core.close()
 
 

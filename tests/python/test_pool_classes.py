@@ -1,4 +1,4 @@
-"""Pools whose workers are of a class of the program's own: by a context, or by `Pool.Process`."""
+"""Pools as objects: how they show themselves; workers of a class of the program's own, by a context or by `Pool.Process`."""
 
 import importlib
 
@@ -88,6 +88,23 @@ def test_workers_run_as_their_class_says(method):
     with pool_module.Pool(1, context=PREPARED_CONTEXT[method]()) as pool:
         name = PREPARED[method].__name__
         assert pool.map_async(what_ran, [0]).get(GUARD) == [(name, name)]
+
+
+def test_how_a_pool_shows_itself(ctx):
+    def shown(state):
+        return f"<{type(pool).__module__}.{type(pool).__qualname__} state={state} pool_size=2>"
+
+    pool = ctx.Pool(2)
+    assert repr(pool) == shown("RUN")
+    pool.close()
+    assert repr(pool) == shown("CLOSE")
+    pool.join()
+    assert repr(pool) == shown("CLOSE")
+    pool.terminate()
+    assert repr(pool) == shown("TERMINATE")
+    pool.join()
+    pool.close()
+    assert repr(pool) == shown("TERMINATE")
 
 
 class MakesItsWorkers(pool_module.Pool):
