@@ -1,4 +1,4 @@
-"""Pools as objects: how they show themselves; workers of a class of the program's own, by a context or by `Pool.Process`."""
+"""Pools as objects: how they show themselves, and workers of a class of the program's own."""
 
 import importlib
 
