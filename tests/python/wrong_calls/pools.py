@@ -4,8 +4,6 @@ import multiprocessing
 import pickle
 import threading
 
-from under_test import mp
-
 from .table import fail, nothing, unpicklable, wrong
 
 
@@ -107,7 +105,7 @@ def apply_of_what_raises(m):
 @wrong(multiprocessing.TimeoutError)
 def result_that_is_not_there_in_time(m):
     with m.Pool(1) as pool:
-        pool.apply_async(m.Event().wait if m is mp else sleep_long).get(timeout=0.01)
+        pool.apply_async(sleep_long).get(timeout=0.01)
 
 
 def sleep_long():
