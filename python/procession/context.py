@@ -37,9 +37,8 @@ class Context(BaseContext):
     """The words of the package; `Process` is started by this context's method."""
 
     Process: type[Process] = Process
-
-    def __init__(self, method: Optional[str] = None) -> None:
-        self._method = method
+    # Its start method, if it is of one.
+    _name: Optional[str] = None
 
     def Lock(self) -> "synchronize.Lock":  # type: ignore[override]
         """A lock."""
@@ -146,7 +145,7 @@ class Context(BaseContext):
 
     def get_start_method(self, allow_none: bool = False) -> str:
         """The start method of this context."""
-        return self._method or get_start_method()
+        return self._name or get_start_method()
 
     def set_start_method(self, method: Optional[str], force: bool = False) -> None:
         """Refused: a context of one method has this method."""
@@ -234,7 +233,12 @@ class DefaultContext(Context):
 
 
 _concrete_contexts: dict[str, Context] = {
-    kind._name: kind(kind._name) for kind in (ForkContext, SpawnContext, ForkServerContext)
+    method: kind()
+    for method, kind in (
+        ("fork", ForkContext),
+        ("spawn", SpawnContext),
+        ("forkserver", ForkServerContext),
+    )
 }
 _default_context = DefaultContext()
 

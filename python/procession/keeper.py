@@ -1,5 +1,6 @@
 """The processes of a pool: the keeper, which starts and replaces its workers, and the workers."""
 
+import copy
 import itertools
 import os
 import signal
@@ -10,14 +11,17 @@ from typing import Any, Callable, NamedTuple, Optional
 from . import _procession
 from .fitness import culprit
 from .popen_fork import run
-from .process import Process
 from .remote import pack
 
 
 class Plan(NamedTuple):
     """What a pool's workers are started with."""
 
-    name: str
+    # Each is a copy of this process, which is of the class that the pool's context, or the pool
+    # itself, has for them.
+    worker: Any
+    # What their names begin with, unless the pool has named them.
+    name: Optional[str]
     identity: tuple[int, ...]
     initializer: Optional[Callable[..., object]]
     initargs: tuple[Any, ...]
@@ -43,7 +47,13 @@ def keep(core: "_procession.PoolCore", plan: Plan) -> None:
     for number in itertools.count(1):
         if not keeper.wait():
             return
-        worker = Worker(core, plan, number, owner, is_copy, mask)
+        worker = copy.copy(plan.worker)
+        worker._identity = (*plan.identity, number)
+        if plan.name is not None:
+            worker._name = f"{plan.name}-{number}"
+        # It is the owner's child, for all that it can see.
+        worker._parent_pid, worker._parent_name = owner.pid, owner.name
+        worker._args = (core, plan, is_copy, mask)
         if unfit is not None:
             from .popen_spawn import Popen as SpawnPopen
 
@@ -56,46 +66,25 @@ def keep(core: "_procession.PoolCore", plan: Plan) -> None:
         keeper.started(child)
 
 
-class Worker(Process):
-    """A process that does a pool's tasks."""
+def do_tasks(core: "_procession.PoolCore", plan: Plan, is_copy: bool, mask: set[int]) -> None:
+    """What a worker does: tasks, until there are no more. `is_copy` says whether it is a copy of
+    the pool's owner, `mask` which signals that one blocks."""
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    _procession.work(core, lambda: _prepare(core, plan, is_copy), plan.limit)
 
-    def __init__(
-        self,
-        core: "_procession.PoolCore",
-        plan: Plan,
-        number: int,
-        owner: Any,
-        is_copy: bool,
-        mask: set[int],
-    ) -> None:
-        super().__init__(name=f"{plan.name}-{number}", daemon=True)
-        self._core = core
-        self._plan = plan
-        self._identity = (*plan.identity, number)
-        # It is the owner's child, for all that it can see.
-        self._is_copy = is_copy
-        # The signals that it blocks: as the pool's owner did.
-        self._mask = mask
-        self._parent_pid = owner.pid
-        self._parent_name = owner.name
 
-    def run(self) -> None:
-        """Does tasks until there are no more."""
-        signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
-        _procession.work(self._core, self._prepare, self._plan.limit)
-
-    def _prepare(self) -> None:
-        if self._plan.reseed or not self._is_copy:
-            reseed()
-        if self._plan.initializer is None:
-            return
-        try:
-            self._plan.initializer(*self._plan.initargs)
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:
-            self._core.set_error(pack(error))
-            raise SystemExit(1) from None
+def _prepare(core: "_procession.PoolCore", plan: Plan, is_copy: bool) -> None:
+    if plan.reseed or not is_copy:
+        reseed()
+    if plan.initializer is None:
+        return
+    try:
+        plan.initializer(*plan.initargs)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        core.set_error(pack(error))
+        raise SystemExit(1) from None
 
 
 def reseed() -> None:

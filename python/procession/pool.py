@@ -4,7 +4,7 @@ import os
 import signal
 import threading
 import warnings
-from collections.abc import Iterable, Mapping, Sized
+from collections.abc import Iterable, Iterator, Mapping, Sized
 from multiprocessing import pool as standard
 from multiprocessing import process, util
 from multiprocessing.context import BaseContext
@@ -16,21 +16,20 @@ from typing import Any, Callable, Optional, TypeVar, Union
 from . import _procession
 from .affinity import usable_cpus
 from .beside import beside
-from .keeper import Plan, keep
+from .keeper import Plan, do_tasks, keep
 from .pool_callbacks import Callbacks
 from .pool_imap import IMapIterator, IMapUnorderedIterator
 from .pool_result import (
-    CALL,
     LOOK_AFTER,
-    ONE,
     OVER,
-    STAR,
     ApplyResult,
     Failure,
     MapResult,
     name_of,
 )
 from .pool_threads import ThreadPool  # noqa: F401  (it is looked for here)
+from .pool_words import CALL, PoolWords
+from .process import Process
 from .remote import PoolTerminated, WorkerDied, pack
 
 # After so many keepers that ended before they had shown up, the pool is given up.
@@ -39,13 +38,12 @@ _KEEPERS_TRIED = 3
 _ENDED_BY_US = (-signal.SIGTERM, -signal.SIGKILL)
 # What busy workers get to end, in seconds, before they are killed.
 _GRACE = 1.0
-_S = TypeVar("_S")
 _T = TypeVar("_T")
 
 AsyncResult = ApplyResult
 
 
-class Pool(standard.Pool):
+class Pool(PoolWords):
     """So many worker processes, which do the tasks that are handed to the pool.
 
     A worker that dies costs the task that it ran, which raises WorkerDied; another one takes its
@@ -77,8 +75,12 @@ class Pool(standard.Pool):
         self._processes = processes
         method: str = context.get_start_method()
         current: Any = process.current_process()
+        make: Any = self.Process
+        worker = make(context, target=do_tasks)
+        worker.daemon = True
         self._plan = Plan(
-            name=_PREFIXES[method] + "PoolWorker",
+            worker=worker,
+            name=_name_for(worker, method),
             identity=current._identity,
             initializer=initializer,
             initargs=tuple(initargs),
@@ -87,7 +89,8 @@ class Pool(standard.Pool):
         )
         self._core = _procession.PoolCore(processes)
         self._owner = os.getpid()
-        self._closing = False
+        # What it was told here.
+        self._told = "RUN"
         self._keepers: list[Any] = []
         self._failed_keepers = 0
         self._guard = threading.Lock()
@@ -113,8 +116,9 @@ class Pool(standard.Pool):
     def _state(self) -> str:
         state = self._core.state
         if state == "open":
-            return "CLOSE" if self._closing else "RUN"
-        return "CLOSE" if state in ("closed", "ended") else "TERMINATE"
+            return self._told
+        over = self._told == "TERMINATE" or state not in ("closed", "ended")
+        return "TERMINATE" if over else "CLOSE"
 
     @property
     def _pool(self) -> list["_Worker"]:
@@ -158,7 +162,12 @@ class Pool(standard.Pool):
     # The processes
 
     def _start_keeper(self) -> None:
-        context: Any = self._ctx
+        from .context import default_context
+
+        # The class of processes that a context may have of its own is for the workers.
+        context: Any = default_context()
+        if self._ctx is not context:
+            context = context.get_context(self._ctx.get_start_method())
         keeper = context.Process(target=keep, args=(self._core, self._plan))
         keeper.start()
         # It is the pool's, not one of the program's own children.
@@ -199,14 +208,15 @@ class Pool(standard.Pool):
         """Takes no more tasks; workers end when all are done."""
         util.debug("closing pool")
         with self._guard:
-            self._closing = True
+            if self._told == "RUN":
+                self._told = "CLOSE"
             if self._inputs == 0:
                 self._core.close()
 
     def terminate(self) -> None:
         """Ends the pool at once: what is not done will not be, and raises PoolTerminated."""
         util.debug("terminating pool")
-        self._closing = True
+        self._told = "TERMINATE"
         if self._owner == os.getpid():
             self._terminate()
         else:
@@ -230,10 +240,6 @@ class Pool(standard.Pool):
                 keeper.join()
         self._callbacks.join()
 
-    def __enter__(self) -> "Pool":
-        self._check_running()
-        return self
-
     def __exit__(self, *error: object) -> None:
         # A process that was forked within the block leaves the pool to the one that made it.
         if self._owner == os.getpid():
@@ -243,23 +249,7 @@ class Pool(standard.Pool):
         # The finalizer of a pool that is forgotten ends it.
         pass
 
-    def __repr__(self) -> str:
-        kind = type(self)
-        return (
-            f"<{kind.__module__}.{kind.__qualname__} state={self._state} "
-            f"pool_size={self._processes}>"
-        )
-
     # Tasks
-
-    def apply(
-        self,
-        func: Callable[..., _T],
-        args: Iterable[Any] = (),
-        kwds: Optional[Mapping[str, Any]] = None,
-    ) -> _T:
-        """The result of func(*args, **kwds), called by a worker."""
-        return self.apply_async(func, args, kwds).get()
 
     def apply_async(
         self,
@@ -287,95 +277,33 @@ class Pool(standard.Pool):
             # What does not pickle is this call's failure.
             return Failure(error)
 
-    def map(
-        self, func: Callable[[_S], _T], iterable: Iterable[_S], chunksize: Optional[int] = None
-    ) -> list[_T]:
-        """[func(x) for x in iterable], by the workers. If some raise, raises what the first of
-        them in this order raised."""
-        return self._map_async(func, iterable, ONE, chunksize).get()
-
-    def starmap(
-        self,
-        func: Callable[..., _T],
-        iterable: Iterable[Iterable[Any]],
-        chunksize: Optional[int] = None,
-    ) -> list[_T]:
-        """[func(*x) for x in iterable], by the workers."""
-        return self._map_async(func, iterable, STAR, chunksize).get()
-
-    def map_async(
-        self,
-        func: Callable[[_S], _T],
-        iterable: Iterable[_S],
-        chunksize: Optional[int] = None,
-        callback: Optional[Callable[[list[_T]], object]] = None,
-        error_callback: Optional[Callable[[BaseException], object]] = None,
-    ) -> MapResult[_T]:
-        """As map, without waiting."""
-        return self._map_async(func, iterable, ONE, chunksize, callback, error_callback)
-
-    def starmap_async(
-        self,
-        func: Callable[..., _T],
-        iterable: Iterable[Iterable[Any]],
-        chunksize: Optional[int] = None,
-        callback: Optional[Callable[[list[_T]], object]] = None,
-        error_callback: Optional[Callable[[BaseException], object]] = None,
-    ) -> MapResult[_T]:
-        """As starmap, without waiting."""
-        return self._map_async(func, iterable, STAR, chunksize, callback, error_callback)
-
     def _map_async(
         self,
-        func: Callable[..., _T],
+        func: Callable[..., Any],
         iterable: Iterable[Any],
         mode: int,
         chunksize: Optional[int] = None,
-        callback: Optional[Callable[[list[_T]], object]] = None,
+        callback: Optional[Callable[[Any], object]] = None,
         error_callback: Optional[Callable[[BaseException], object]] = None,
-    ) -> MapResult[_T]:
+    ) -> MapResult[Any]:
         self._check_running()
         items = iterable if isinstance(iterable, Sized) else list(iterable)
-        if chunksize is None:
-            # What counts as one task: the workers share the elements by themselves.
-            chunksize = -(-len(items) // (self._processes * 4))
         asks = callback is not None or error_callback is not None
-        job = self._submit(func, mode, items, max(1, chunksize), asks)
+        # What counts as one task: the workers share the elements by themselves.
+        chunk = self._chunk_for(len(items), chunksize)
+        job = self._submit(func, mode, items, chunk, asks)
         return MapResult(self, job, f"map of {name_of(func)}", callback, error_callback)
 
-    def imap(
+    def _imap(
         self,
-        func: Callable[[_S], _T],
-        iterable: Iterable[_S],
-        chunksize: Optional[int] = 1,
-        *,
-        buffersize: Optional[int] = None,
-    ) -> IMapIterator[_T]:
-        """An iterator over func(x) for x in iterable, in this order. The input is read as far as
-        workers need, and not more than `buffersize` results ahead of the iterator."""
-        chunk = self._check_sizes(chunksize, buffersize)
-        return IMapIterator(self, func, iter(iterable), chunk, buffersize)
-
-    def imap_unordered(
-        self,
-        func: Callable[[_S], _T],
-        iterable: Iterable[_S],
-        chunksize: Optional[int] = 1,
-        *,
-        buffersize: Optional[int] = None,
-    ) -> IMapIterator[_T]:
-        """As imap, in the order in which they are done."""
-        chunk = self._check_sizes(chunksize, buffersize)
-        return IMapUnorderedIterator(self, func, iter(iterable), chunk, buffersize)
-
-    def _check_sizes(self, chunksize: Optional[int], buffersize: Optional[int]) -> int:
-        self._check_running()
-        chunk = 1 if chunksize is None else chunksize
-        if chunk < 1:
-            raise ValueError(f"Chunksize must be 1+, not {chunk:n}")
-        if buffersize is not None and buffersize < 1:
-            raise ValueError(f"buffersize must be 1 or more, or None; got {buffersize}")
-        return chunk
+        ordered: bool,
+        func: Callable[..., Any],
+        items: Iterator[Any],
+        chunk: int,
+        buffersize: Optional[int],
+    ) -> IMapIterator[Any]:
+        kind: type[IMapIterator[Any]] = IMapIterator if ordered else IMapUnorderedIterator
+        return kind(self, func, items, chunk, buffersize)
 
     def _input_begins(self) -> None:
         with self._guard:
@@ -384,7 +312,7 @@ class Pool(standard.Pool):
     def _input_ended(self) -> None:
         with self._guard:
             self._inputs -= 1
-            if self._closing and self._inputs == 0:
+            if self._told != "RUN" and self._inputs == 0:
                 self._core.close()
 
 
@@ -409,6 +337,15 @@ class _Worker:
 
 
 _PREFIXES = {"fork": "Fork", "spawn": "Spawn", "forkserver": "ForkServer"}
+
+
+def _name_for(worker: Any, method: str) -> Optional[str]:
+    """What the names of workers begin with that are copies of this one; None if it was named."""
+    kind = type(worker)
+    if worker.name != f"{kind.__name__}-{':'.join(map(str, worker._identity))}":
+        return None
+    name: str = _PREFIXES[method] + "Process" if kind is Process else kind.__name__
+    return name.replace("Process", "PoolWorker")
 
 
 def _end(core: "_procession.PoolCore", keepers: list[Any]) -> None:

@@ -4,28 +4,17 @@ import itertools
 import threading
 from collections import deque
 from collections.abc import Iterator
-from multiprocessing import pool as standard
 from multiprocessing.context import TimeoutError
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Callable, Optional, TypeVar
 
-from .pool_result import LOOK_AFTER, ONE, Failure, name_of
+from .pool_result import LOOK_AFTER, Failure, name_of
+from .pool_words import ONE, ResultIterator
 
 if TYPE_CHECKING:
     from .pool import Pool
 
 _T = TypeVar("_T")
-
-if TYPE_CHECKING:
-
-    class _Standard(standard.IMapIterator[_T]):
-        pass
-
-else:
-    # Not generic when it runs.
-    class _Standard(standard.IMapIterator):
-        def __class_getitem__(cls, _):
-            return cls
 
 
 class Flow:
@@ -82,7 +71,7 @@ class Flow:
         self.settled.nudge()
 
 
-class IMapIterator(_Standard[_T]):
+class IMapIterator(ResultIterator[_T]):
     """An iterator over results, in the order of the input."""
 
     _ordered = True

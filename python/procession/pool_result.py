@@ -12,8 +12,6 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
-# How the function takes its argument: see PoolCore.submit.
-ONE, STAR, CALL = 0, 1, 2
 # So often, in seconds, those look after the keeper who wait for more than one job.
 LOOK_AFTER = 0.1
 # The states in which nothing more is done.

@@ -15,11 +15,11 @@ from multiprocessing.dummy import DummyProcess
 from typing import Any, Callable, Optional, TypeVar
 
 from .affinity import usable_cpus
+from .pool_words import ONE, PoolWords, ResultIterator
 from .remote import PoolTerminated
 
 _numbers = itertools.count(1)
 RUN, CLOSE, TERMINATE = "RUN", "CLOSE", "TERMINATE"
-_S = TypeVar("_S")
 _T = TypeVar("_T")
 # What came of a call: (whether it returned, the result or the exception).
 Outcome = tuple[bool, Any]
@@ -42,8 +42,6 @@ class _Crew:
         self.tasks: queue.SimpleQueue[Optional[Callable[[], None]]] = queue.SimpleQueue()
         self.changed = threading.Condition()
         self.unfinished = 0
-        # The threads that do something.
-        self.busy: set[int] = set()
         self.closed = False
         # Why nothing more is done: PoolTerminated, or what the initializer raised.
         self.error: Optional[BaseException] = None
@@ -63,10 +61,8 @@ class _Crew:
                 # For the next thread.
                 self.tasks.put(None)
                 return
-            self.busy.add(threading.get_ident())
             if self.error is None:
                 task()
-            self.busy.discard(threading.get_ident())
             del task
 
     def call_each(self, func: Callable[..., Any], some: Iterable[Any]) -> Optional[list[Outcome]]:
@@ -205,7 +201,7 @@ class MapResult(ApplyResult[list[_T]], standard.MapResult[_T]):
         self._settle(failed or (True, [value for _, value in self._outcomes]))
 
 
-class IMapIterator(standard.IMapIterator):  # type: ignore[type-arg]
+class IMapIterator(ResultIterator[Any]):
     """An iterator over results, in the order of the input."""
 
     _ordered = True
@@ -336,7 +332,7 @@ class IMapUnorderedIterator(IMapIterator):
         return self._order.popleft() if self._order else None
 
 
-class ThreadPool(standard.ThreadPool):
+class ThreadPool(PoolWords, standard.ThreadPool):
     """So many threads, which do the tasks that are handed to the pool, with the words of `Pool`.
 
     `processes` is the number of threads: of processors that this process may use, if it is None. If
@@ -391,17 +387,12 @@ class ThreadPool(standard.ThreadPool):
         self._terminate()
 
     def join(self) -> None:
-        """Waits for the end of all threads. To be called after close() or terminate(); after
-        terminate() it does not wait for those that still do something, which nothing can end."""
+        """Waits for the end of all threads, after terminate() too of what they still do. To be
+        called after close() or terminate()."""
         if self._state == RUN:
             raise ValueError("Pool is still running")
         for thread in self._pool:
-            if self._state == CLOSE or thread.ident not in self._crew.busy:
-                thread.join()
-
-    def __enter__(self) -> "ThreadPool":
-        self._check_running()
-        return self
+            thread.join()
 
     def __exit__(self, *error: object) -> None:
         self.terminate()
@@ -410,23 +401,7 @@ class ThreadPool(standard.ThreadPool):
         if self._state == RUN:
             _warn(f"unclosed running multiprocessing pool {self!r}", ResourceWarning, source=self)
 
-    def __repr__(self) -> str:
-        kind = type(self)
-        return (
-            f"<{kind.__module__}.{kind.__qualname__} state={self._state} "
-            f"pool_size={self._processes}>"
-        )
-
     # Tasks
-
-    def apply(
-        self,
-        func: Callable[..., _T],
-        args: Iterable[Any] = (),
-        kwds: Optional[Mapping[str, Any]] = None,
-    ) -> _T:
-        """The result of func(*args, **kwds), called by a thread."""
-        return self.apply_async(func, args, kwds).get()
 
     def apply_async(
         self,
@@ -451,62 +426,19 @@ class ThreadPool(standard.ThreadPool):
         crew.begin(work, result)
         return result
 
-    def map(
-        self, func: Callable[[_S], _T], iterable: Iterable[_S], chunksize: Optional[int] = None
-    ) -> list[_T]:
-        """[func(x) for x in iterable], by the threads. If some raise, raises what the first of
-        them in this order raised."""
-        return self.map_async(func, iterable, chunksize).get()
-
-    def starmap(
-        self,
-        func: Callable[..., _T],
-        iterable: Iterable[Iterable[Any]],
-        chunksize: Optional[int] = None,
-    ) -> list[_T]:
-        """[func(*x) for x in iterable], by the threads."""
-        return self.starmap_async(func, iterable, chunksize).get()
-
-    def map_async(
-        self,
-        func: Callable[[_S], _T],
-        iterable: Iterable[_S],
-        chunksize: Optional[int] = None,
-        callback: Optional[Callable[[list[_T]], object]] = None,
-        error_callback: Optional[Callable[[BaseException], object]] = None,
-    ) -> MapResult[_T]:
-        """As map, without waiting."""
-        items = [(item,) for item in self._checked(iterable)]
-        return self._map_async(func, items, chunksize, callback, error_callback)
-
-    def starmap_async(
-        self,
-        func: Callable[..., _T],
-        iterable: Iterable[Iterable[Any]],
-        chunksize: Optional[int] = None,
-        callback: Optional[Callable[[list[_T]], object]] = None,
-        error_callback: Optional[Callable[[BaseException], object]] = None,
-    ) -> MapResult[_T]:
-        """As starmap, without waiting."""
-        items = list(self._checked(iterable))
-        return self._map_async(func, items, chunksize, callback, error_callback)
-
-    def _checked(self, iterable: Iterable[_S]) -> Iterable[_S]:
-        self._check_running()
-        return iterable
-
     def _map_async(
         self,
-        func: Callable[..., _T],
-        items: list[Any],
-        chunksize: Optional[int],
-        callback: Any,
-        error_callback: Any,
-    ) -> MapResult[_T]:
-        if chunksize is None:
-            chunksize = -(-len(items) // (self._processes * 4))
-        crew, chunk = self._crew, max(1, chunksize)
-        result: MapResult[_T] = MapResult(crew, items, chunk, callback, error_callback)
+        func: Callable[..., Any],
+        iterable: Iterable[Any],
+        mode: int,
+        chunksize: Optional[int] = None,
+        callback: Optional[Callable[[Any], object]] = None,
+        error_callback: Optional[Callable[[BaseException], object]] = None,
+    ) -> MapResult[Any]:
+        self._check_running()
+        items: list[Any] = [(item,) for item in iterable] if mode == ONE else list(iterable)
+        crew, chunk = self._crew, self._chunk_for(len(items), chunksize)
+        result: MapResult[Any] = MapResult(crew, items, chunk, callback, error_callback)
 
         def work(start: int) -> None:
             try:
@@ -520,44 +452,16 @@ class ThreadPool(standard.ThreadPool):
             crew.begin(lambda start=start: work(start), result)  # type: ignore[misc]
         return result
 
-    def imap(
-        self,
-        func: Callable[[_S], _T],
-        iterable: Iterable[_S],
-        chunksize: Optional[int] = 1,
-        *,
-        buffersize: Optional[int] = None,
-    ) -> IMapIterator:
-        """An iterator over func(x) for x in iterable, in this order. The input is read by the
-        threads, as they are free, and not more than `buffersize` results ahead of the iterator."""
-        return self._imap(IMapIterator, func, iterable, chunksize, buffersize)
-
-    def imap_unordered(
-        self,
-        func: Callable[[_S], _T],
-        iterable: Iterable[_S],
-        chunksize: Optional[int] = 1,
-        *,
-        buffersize: Optional[int] = None,
-    ) -> IMapIterator:
-        """As imap, in the order in which they are done."""
-        return self._imap(IMapUnorderedIterator, func, iterable, chunksize, buffersize)
-
     def _imap(
         self,
-        kind: type[IMapIterator],
+        ordered: bool,
         func: Callable[..., Any],
-        iterable: Iterable[Any],
-        chunksize: Optional[int],
+        items: Iterator[Any],
+        chunk: int,
         buffersize: Optional[int],
     ) -> IMapIterator:
-        self._check_running()
-        chunk = 1 if chunksize is None else chunksize
-        if chunk < 1:
-            raise ValueError(f"Chunksize must be 1+, not {chunk:n}")
-        if buffersize is not None and buffersize < 1:
-            raise ValueError(f"buffersize must be 1 or more, or None; got {buffersize}")
-        return kind(self._crew, func, iter(iterable), chunk, buffersize)
+        kind = IMapIterator if ordered else IMapUnorderedIterator
+        return kind(self._crew, func, items, chunk, buffersize)
 
 
 def _end(crew: _Crew) -> None:

@@ -76,7 +76,9 @@ def encoding_error(error: BaseException, result: object) -> bytes:
     """The exception of a task whose result does not pickle."""
     from multiprocessing.pool import MaybeEncodingError  # type: ignore[attr-defined]
 
-    wrapped = MaybeEncodingError(error, _text(result, repr))
+    wrapped = MaybeEncodingError(error, None)
+    wrapped.value = _text(result, repr)
+    wrapped.args = (wrapped.exc, wrapped.value)
     wrapped.__cause__ = error
     return pack(wrapped)
 

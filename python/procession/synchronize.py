@@ -2,4 +2,7 @@
 
 from ._procession import Barrier, BoundedSemaphore, Condition, Event, Lock, RLock, Semaphore
 
+# The largest value of a semaphore.
+SEM_VALUE_MAX = 0x7FFFFFFF
+
 __all__ = ["Barrier", "BoundedSemaphore", "Condition", "Event", "Lock", "RLock", "Semaphore"]

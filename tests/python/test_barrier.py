@@ -1,5 +1,6 @@
 """Barrier: all parties meet, or all learn that it is broken."""
 
+import sys
 import threading
 
 import pytest
@@ -24,6 +25,15 @@ def answers(queue, count):
 def test_fields(ctx):
     barrier = ctx.Barrier(3)
     assert (barrier.parties, barrier.n_waiting, barrier.broken) == (3, 0, False)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 10), reason="it does not show more there")
+def test_how_it_shows_itself(ctx):
+    barrier = ctx.Barrier(3)
+    kind = f"{type(barrier).__module__}.Barrier"
+    assert repr(barrier) == f"<{kind} at {id(barrier):#x}: waiters=0/3>"
+    barrier.abort()
+    assert repr(barrier) == f"<{kind} at {id(barrier):#x}: broken>"
 
 
 def test_each_gets_a_number_of_its_own(ctx):

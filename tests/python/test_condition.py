@@ -27,6 +27,17 @@ def waiters(ctx, condition, queue, count):
     return processes
 
 
+def test_how_it_shows_itself(ctx):
+    condition, queue = ctx.Condition(), ctx.Queue()
+    assert repr(condition) == "<Condition(<RLock(None, 0)>, 0)>"
+    processes = waiters(ctx, condition, queue, 2)
+    with condition:
+        assert repr(condition) == "<Condition(<RLock(MainProcess, 1)>, 2)>"
+        condition.notify_all()
+    finish(*processes)
+    assert repr(condition) == "<Condition(<RLock(None, 0)>, 0)>"
+
+
 def settled(processes):
     """Return when each of the processes that still wait sleeps: a wrong wake would have shown."""
     for process in processes:

@@ -251,8 +251,31 @@ def test_terminate_settles_every_result():
             result.get(GUARD)
     with pytest.raises(mp.PoolTerminated):
         results.next(timeout=GUARD)
-    pool.join()
     event.set()
+    pool.join()
+
+
+def test_terminate_waits_for_no_thread_and_join_for_all():
+    begun, event, done = threading.Event(), threading.Event(), []
+
+    def work():
+        begun.set()
+        event.wait()
+        done.append(True)
+
+    pool = ThreadPool(2)
+    pool.apply_async(work)
+    assert begun.wait(GUARD)
+    pool.terminate()
+    assert done == []
+    joiner = threading.Thread(target=pool.join)
+    joiner.start()
+    joiner.join(0.05)
+    assert joiner.is_alive()
+    event.set()
+    joiner.join(GUARD)
+    assert not joiner.is_alive()
+    assert done == [True]
 
 
 @ours

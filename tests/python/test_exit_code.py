@@ -21,6 +21,8 @@ pytestmark = pytest.mark.timeout(90)
         (leave, (None,), 0),
         (leave, (7,), 7),
         (leave, (255,), 255),
+        (leave, (-1,), 255),
+        (leave, (300,), 44),
         (leave, (True,), 1),
         (leave_hard, (9,), 9),
         (fail, (), 1),

@@ -36,6 +36,68 @@ def test_acquire_and_release(lock):
     lock.release()
 
 
+def test_block_is_yes_or_no(lock):
+    for yes in 1, 2:
+        assert lock.acquire(yes) is True
+        lock.release()
+    assert lock.acquire(0) is True
+    thread = threading.Thread(target=lambda: taken.append(lock.acquire(0)))
+    taken = []
+    thread.start()
+    thread.join()
+    assert taken == [False]
+    lock.release()
+
+
+def test_exit_needs_no_arguments(lock):
+    lock.acquire()
+    lock.__exit__()
+    assert lock.acquire(False)
+    lock.__exit__(None, None, None)
+
+
+def show(lock, queue):
+    queue.put(repr(lock))
+
+
+def test_how_a_lock_shows_its_owner(ctx):
+    lock, queue, seen = ctx.Lock(), ctx.Queue(), []
+    assert repr(lock) == "<Lock(owner=None)>"
+    lock.acquire()
+    assert repr(lock) == "<Lock(owner=MainProcess)>"
+    finish(start(ctx, show, lock, queue))
+    assert queue.get(timeout=GUARD) == "<Lock(owner=SomeOtherProcess)>"
+    own = ctx.Lock()
+
+    def look():
+        own.acquire()
+        seen.extend([repr(lock), repr(own)])
+
+    thread = threading.Thread(target=look, name="second")
+    thread.start()
+    thread.join()
+    assert seen == ["<Lock(owner=SomeOtherThread)>", "<Lock(owner=MainProcess|second)>"]
+
+
+def test_how_an_rlock_shows_its_owner(ctx):
+    lock, queue, seen = ctx.RLock(), ctx.Queue(), []
+    assert repr(lock) == "<RLock(None, 0)>"
+    lock.acquire()
+    lock.acquire()
+    assert repr(lock) == "<RLock(MainProcess, 2)>"
+    finish(start(ctx, show, lock, queue))
+    assert queue.get(timeout=GUARD) == "<RLock(SomeOtherProcess, nonzero)>"
+
+    def look():
+        with ctx.RLock() as _, (own := ctx.RLock()):
+            seen.extend([repr(lock), repr(own)])
+
+    thread = threading.Thread(target=look, name="second")
+    thread.start()
+    thread.join()
+    assert seen == ["<RLock(SomeOtherThread, nonzero)>", "<RLock(MainProcess|second, 1)>"]
+
+
 def test_with(lock, ctx):
     queue = ctx.Queue()
     with lock:

@@ -203,6 +203,10 @@ def test_result_that_does_not_pickle(pool):
         error = raised(pool.apply, give, (what,))
         assert isinstance(error, mp.pool.MaybeEncodingError)
         assert what in str(error)
+        # How each showed itself where the result was.
+        assert error.value.startswith("<")
+        assert error.exc == repr(error.__cause__.__cause__)
+        assert str(error) == f"Error sending result: '{error.value}'. Reason: '{error.exc}'"
         cause = error.__cause__.__cause__
         assert isinstance(cause, (TypeError, AttributeError, pickle.PicklingError))
     results = [pool.apply_async(give_or_square, (x,)) for x in range(10)]

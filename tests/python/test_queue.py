@@ -32,6 +32,16 @@ def echo(inbox, outbox):
         outbox.put(item)
 
 
+def test_block_is_yes_or_no(ctx):
+    queue = ctx.Queue(1)
+    queue.put("item", 1)
+    with pytest.raises(Full):
+        queue.put("other", 0)
+    assert queue.get(1, GUARD) == "item"
+    with pytest.raises(Empty):
+        queue.get(0)
+
+
 # --- order
 
 

@@ -16,6 +16,20 @@ def make(request, ctx):
     return getattr(ctx, request.param)
 
 
+def test_block_is_yes_or_no(make):
+    semaphore = make(1)
+    assert semaphore.acquire(1) is True
+    assert semaphore.acquire(0) is False
+    assert semaphore.acquire(1, 0) is False
+
+
+def test_how_it_shows_itself(ctx):
+    semaphore, bounded = ctx.Semaphore(2), ctx.BoundedSemaphore(3)
+    bounded.acquire()
+    assert repr(semaphore) == "<Semaphore(value=2)>"
+    assert repr(bounded) == "<BoundedSemaphore(value=2, maxvalue=3)>"
+
+
 def test_counts_down_and_up(make):
     semaphore = make(2)
     assert semaphore.get_value() == 2

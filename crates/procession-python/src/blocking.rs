@@ -31,7 +31,12 @@ pub fn deadline(timeout: Option<&Bound<'_, PyAny>>) -> PyResult<Option<u64>> {
     Ok(duration.and_then(|duration| time::deadline(Some(duration))))
 }
 
-/// The same for a pair (block, timeout).
+/// What `block` says: any object may stand for yes or no, as with later Pythons on each.
+pub fn truth(value: &Bound<'_, PyAny>) -> PyResult<bool> {
+    value.is_truthy()
+}
+
+/// The same as `deadline` for a pair (block, timeout).
 pub fn block_until(block: bool, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<Option<u64>> {
     // Looked at in any case: a wrong timeout is an error also where it would not matter.
     let until = deadline(timeout)?;

@@ -4,7 +4,7 @@ use crate::blocking::{deadline, released};
 use crate::rebuild::{self, delivered_or};
 use procession as runtime;
 use pyo3::prelude::*;
-use pyo3::types::PyTuple;
+use pyo3::types::{PyDict, PyTuple};
 
 /// Set or not; one process sets it, others wait for it. `set()` never waits for those who wait.
 #[pyclass(subclass, weakref, dict, frozen, module = "procession")]
@@ -22,12 +22,19 @@ impl Event {
 #[pymethods]
 impl Event {
     #[new]
-    #[pyo3(signature = (*, ctx = None))]
-    fn new(py: Python<'_>, ctx: Option<Bound<'_, PyAny>>) -> PyResult<Self> {
-        drop(ctx);
+    #[pyo3(signature = (*args, **kwargs), text_signature = "(*, ctx=None)")]
+    fn new(args: &Bound<'_, PyTuple>, kwargs: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
+        // They are for `__init__`, which a subclass may have given another signature.
+        let _ = kwargs;
+        let (found, new) = (runtime::Event::from_object, runtime::Event::new);
         Ok(Self {
-            event: delivered_or(py, runtime::Event::from_object, runtime::Event::new)?,
+            event: delivered_or(args.py(), found, new)?,
         })
+    }
+
+    #[pyo3(signature = (*, ctx = None))]
+    fn __init__(&self, ctx: Option<Bound<'_, PyAny>>) {
+        drop(ctx);
     }
 
     /// Whether it is set.
@@ -68,8 +75,19 @@ impl Event {
         ))
     }
 
+    /// What travels beside what is shared: the attributes that a program has given it.
+    fn __getstate__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        slf.getattr("__dict__")?.call_method0("copy")
+    }
+
+    fn __setstate__(slf: &Bound<'_, Self>, state: &Bound<'_, PyAny>) -> PyResult<()> {
+        slf.getattr("__dict__")?
+            .call_method1("update", (state,))
+            .map(drop)
+    }
+
     fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyTuple>> {
-        rebuild::reduce(
+        rebuild::reduce_with_state(
             slf.as_any(),
             "Event",
             slf.get().event.object(),

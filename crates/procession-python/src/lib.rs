@@ -10,6 +10,7 @@ mod errors;
 mod event;
 mod item;
 mod lock;
+mod made;
 mod memory;
 mod parcel;
 mod pickling;

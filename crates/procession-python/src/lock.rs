@@ -1,12 +1,12 @@
 //! `Lock` and `RLock`.
 
-use crate::blocking::{block_until, released};
+use crate::blocking::{block_until, released, truth};
 use crate::errors::to_python;
 use crate::rebuild::{self, delivered_or};
 use procession::{Kind, ReentrantLock, lock as runtime};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::PyTuple;
+use pyo3::types::{PyDict, PyTuple};
 
 /// A lock between processes: `acquire(block=True, timeout=None)`, `release()`, or `with`.
 ///
@@ -50,11 +50,17 @@ impl Lock {
 #[pymethods]
 impl Lock {
     #[new]
-    #[pyo3(signature = (*, ctx = None))]
-    fn new(py: Python<'_>, ctx: Option<Bound<'_, PyAny>>) -> PyResult<Self> {
-        drop(ctx);
-        let lock = delivered_or(py, runtime::Lock::from_object, runtime::Lock::new)?;
+    #[pyo3(signature = (*args, **kwargs), text_signature = "(*, ctx=None)")]
+    fn new(args: &Bound<'_, PyTuple>, kwargs: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
+        // They are for `__init__`, which a subclass may have given another signature.
+        let _ = kwargs;
+        let lock = delivered_or(args.py(), runtime::Lock::from_object, runtime::Lock::new)?;
         Ok(Self { lock })
+    }
+
+    #[pyo3(signature = (*, ctx = None))]
+    fn __init__(&self, ctx: Option<Bound<'_, PyAny>>) {
+        drop(ctx);
     }
 
     /// Acquires the lock; True if it did. Waits for `timeout` seconds at most, for ever if None, not at all unless `block`.
@@ -62,7 +68,7 @@ impl Lock {
     fn acquire(
         &self,
         py: Python<'_>,
-        block: bool,
+        #[pyo3(from_py_with = truth)] block: bool,
         timeout: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<bool> {
         // Free, as a rule: then the interpreter is not released.
@@ -116,12 +122,13 @@ impl Lock {
         self.acquire(py, true, None)
     }
 
+    #[pyo3(signature = (kind = None, error = None, trace = None))]
     fn __exit__(
         &self,
         py: Python<'_>,
-        kind: Bound<'_, PyAny>,
-        error: Bound<'_, PyAny>,
-        trace: Bound<'_, PyAny>,
+        kind: Option<Bound<'_, PyAny>>,
+        error: Option<Bound<'_, PyAny>>,
+        trace: Option<Bound<'_, PyAny>>,
     ) -> PyResult<()> {
         drop((kind, error, trace));
         self.release(py)
@@ -129,12 +136,25 @@ impl Lock {
 
     fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
         let lock = &slf.get().lock;
-        let owner = owner(slf.py(), lock.is_locked(), lock.is_mine())?;
+        let owner = if lock.is_mine() {
+            rebuild::own_name(slf.py())?
+        } else {
+            other_owner(lock.is_locked(), lock.is_held_here()).to_string()
+        };
         rebuild::describe(slf.as_any(), &format!("owner={owner}"))
     }
 
+    /// What travels beside what is shared: nothing, unless a subclass has something.
+    fn __getstate__<'py>(slf: &Bound<'py, Self>) -> Bound<'py, PyTuple> {
+        PyTuple::empty(slf.py())
+    }
+
+    fn __setstate__(&self, state: &Bound<'_, PyAny>) {
+        let _ = state;
+    }
+
     fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyTuple>> {
-        rebuild::reduce(
+        rebuild::reduce_with_state(
             slf.as_any(),
             "Lock",
             slf.get().lock.object(),
@@ -143,12 +163,13 @@ impl Lock {
     }
 }
 
-fn owner(py: Python<'_>, locked: bool, mine: bool) -> PyResult<String> {
-    Ok(match (locked, mine) {
-        (false, _) => "None".to_string(),
-        (true, true) => rebuild::process_name(py)?,
-        (true, false) => "SomeOtherProcess".to_string(),
-    })
+/// How an owner is called that is not the calling thread.
+fn other_owner(locked: bool, here: bool) -> &'static str {
+    match (locked, here) {
+        (false, _) => "None",
+        (true, true) => "SomeOtherThread",
+        (true, false) => "SomeOtherProcess",
+    }
 }
 
 /// A lock that its holder may acquire again, to be released as often. Broken when its holder ends.
@@ -166,11 +187,16 @@ impl RLock {
 #[pymethods]
 impl RLock {
     #[new]
-    #[pyo3(signature = (*, ctx = None))]
-    fn new(py: Python<'_>, ctx: Option<Bound<'_, PyAny>>) -> PyResult<Self> {
-        drop(ctx);
-        let lock = delivered_or(py, ReentrantLock::from_object, ReentrantLock::new)?;
+    #[pyo3(signature = (*args, **kwargs), text_signature = "(*, ctx=None)")]
+    fn new(args: &Bound<'_, PyTuple>, kwargs: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
+        let _ = kwargs;
+        let lock = delivered_or(args.py(), ReentrantLock::from_object, ReentrantLock::new)?;
         Ok(Self { lock })
+    }
+
+    #[pyo3(signature = (*, ctx = None))]
+    fn __init__(&self, ctx: Option<Bound<'_, PyAny>>) {
+        drop(ctx);
     }
 
     /// As Lock.acquire; the holder acquires it at once.
@@ -178,7 +204,7 @@ impl RLock {
     fn acquire(
         &self,
         py: Python<'_>,
-        block: bool,
+        #[pyo3(from_py_with = truth)] block: bool,
         timeout: Option<Bound<'_, PyAny>>,
     ) -> PyResult<bool> {
         let until = block_until(block, timeout.as_ref())?;
@@ -229,12 +255,13 @@ impl RLock {
         self.acquire(py, true, None)
     }
 
+    #[pyo3(signature = (kind = None, error = None, trace = None))]
     fn __exit__(
         &self,
         py: Python<'_>,
-        kind: Bound<'_, PyAny>,
-        error: Bound<'_, PyAny>,
-        trace: Bound<'_, PyAny>,
+        kind: Option<Bound<'_, PyAny>>,
+        error: Option<Bound<'_, PyAny>>,
+        trace: Option<Bound<'_, PyAny>>,
     ) -> PyResult<()> {
         drop((kind, error, trace));
         self.release(py)
@@ -242,13 +269,27 @@ impl RLock {
 
     fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
         let lock = &slf.get().lock;
-        let depth = lock.depth();
-        let owner = owner(slf.py(), lock.is_locked(), depth > 0)?;
-        rebuild::describe(slf.as_any(), &format!("{owner}, {depth}"))
+        let (depth, locked) = (lock.depth(), lock.is_locked());
+        let what = if depth > 0 {
+            format!("{}, {depth}", rebuild::own_name(slf.py())?)
+        } else {
+            let count = if locked { "nonzero" } else { "0" };
+            format!("{}, {count}", other_owner(locked, lock.is_held_here()))
+        };
+        rebuild::describe(slf.as_any(), &what)
+    }
+
+    /// What travels beside what is shared: nothing, unless a subclass has something.
+    fn __getstate__<'py>(slf: &Bound<'py, Self>) -> Bound<'py, PyTuple> {
+        PyTuple::empty(slf.py())
+    }
+
+    fn __setstate__(&self, state: &Bound<'_, PyAny>) {
+        let _ = state;
     }
 
     fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyTuple>> {
-        rebuild::reduce(
+        rebuild::reduce_with_state(
             slf.as_any(),
             "RLock",
             slf.get().lock.object(),

@@ -31,6 +31,21 @@ pub fn delivered_or<T>(
     }
 }
 
+/// As `reduce`, and the state for `__setstate__`, if a subclass has any.
+pub fn reduce_with_state<'py>(
+    instance: &Bound<'py, PyAny>,
+    kind: &str,
+    object: &Object,
+    arguments: Bound<'py, PyTuple>,
+) -> PyResult<Bound<'py, PyTuple>> {
+    let reduced = reduce(instance, kind, object, arguments)?;
+    let state = instance.call_method0("__getstate__")?;
+    if !state.is_truthy()? {
+        return Ok(reduced);
+    }
+    (reduced.get_item(0)?, reduced.get_item(1)?, state).into_pyobject(instance.py())
+}
+
 /// What `__reduce__` returns: the kind, the name, and arguments for `__new__`.
 pub fn reduce<'py>(
     instance: &Bound<'py, PyAny>,
@@ -104,10 +119,16 @@ pub fn describe(instance: &Bound<'_, PyAny>, what: &str) -> PyResult<String> {
     Ok(format!("<{}({what})>", instance.get_type().name()?))
 }
 
-/// The name of the current process, as Python knows it.
-pub fn process_name(py: Python<'_>) -> PyResult<String> {
+/// The name of the current process, as Python knows it, and of the thread if it is not the main one.
+pub fn own_name(py: Python<'_>) -> PyResult<String> {
     let process = py
         .import("multiprocessing.process")?
         .call_method0("current_process")?;
-    process.getattr("name")?.extract()
+    let name: String = process.getattr("name")?.extract()?;
+    let threading = py.import("threading")?;
+    let thread = threading.call_method0("current_thread")?;
+    if thread.is(&threading.call_method0("main_thread")?) {
+        return Ok(name);
+    }
+    Ok(format!("{name}|{}", thread.getattr("name")?))
 }

@@ -207,6 +207,16 @@ impl Condition {
         self.oldest(world).is_some()
     }
 
+    /// How many wait and live.
+    pub fn waiters<W: World>(self, world: &W) -> u64 {
+        let mut count = 0;
+        self.cells(world, |cell, word| {
+            let owner = Owner::from_bits(world.load(cell + 8));
+            count += u64::from(word & STATE == WAITING && world.fate(owner) != Fate::Killed);
+        });
+        count
+    }
+
     fn cells<W: World>(self, world: &W, mut visit: impl FnMut(Off, u64)) {
         let object = world.load(self.0 + 16);
         self.chunks(world, object, |chunk| {

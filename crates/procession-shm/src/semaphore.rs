@@ -32,6 +32,11 @@ impl Semaphore {
         world.load(self.0) & VALUE
     }
 
+    /// What the value never passes, if it is bounded.
+    pub fn bound<W: World>(self, world: &W) -> Option<u64> {
+        world.load(self.0 + 8).checked_sub(1)
+    }
+
     /// Takes one if there is one.
     #[inline]
     pub fn try_acquire<W: World>(self, world: &W) -> bool {

@@ -97,6 +97,11 @@ impl Condition {
         shm::Condition(self.object.body())
     }
 
+    /// How many wait now, and are not notified yet.
+    pub fn waiters(&self) -> u64 {
+        self.shm().waiters(self.object.arena())
+    }
+
     /// Acquires the condition's lock. An error if it was made with a plain lock: acquire that one.
     pub fn lock(&self) -> Result<ReentrantGuard<'_>> {
         match &self.guarding {

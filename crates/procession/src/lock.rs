@@ -1,11 +1,13 @@
 //! Locks between processes that notice their holder's death.
 
+use crate::arena::Arena;
 use crate::error::{Error, Kind, Result};
 use crate::object::{Object, travels};
+use crate::sys::process;
 use crate::time;
 use procession_shm::lock::{self as shm, Acquired, NotReleased, OnEnd, Status};
 use procession_shm::object;
-use procession_shm::slot::Ids;
+use procession_shm::slot::{self, Ids};
 use std::time::Duration;
 
 /// A lock between processes. Not reentrant; any thread of any process may release it.
@@ -80,6 +82,11 @@ impl Lock {
         self.shm().status(arena) == Status::Held(procession_shm::World::me(arena))
     }
 
+    /// Whether a thread of the calling process holds it.
+    pub fn is_held_here(&self) -> bool {
+        is_held_here(self.object.arena(), self.shm())
+    }
+
     /// Makes a broken lock free again, once what it protects has been looked at. Says whether it was broken.
     pub fn reset(&self) -> bool {
         self.shm().reset(self.object.arena())
@@ -110,6 +117,13 @@ impl Lock {
     pub fn release(&self) -> Result<()> {
         let arena = self.object.arena();
         self.shm().release(arena, false).map_err(not_released)
+    }
+}
+
+fn is_held_here(arena: &Arena, lock: shm::Lock) -> bool {
+    match lock.status(arena) {
+        Status::Held(owner) => slot::ids(arena, owner).pid == process::pid(),
+        _ => false,
     }
 }
 
@@ -182,6 +196,11 @@ impl ReentrantLock {
     /// Whether somebody holds it.
     pub fn is_locked(&self) -> bool {
         self.shm().lock().status(self.object.arena()) != Status::Free
+    }
+
+    /// As [`Lock::is_held_here`].
+    pub fn is_held_here(&self) -> bool {
+        is_held_here(self.object.arena(), self.shm().lock())
     }
 
     /// Acquires the lock once more; waits as long as it takes.

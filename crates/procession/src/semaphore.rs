@@ -67,6 +67,11 @@ impl Semaphore {
         self.shm().value(self.object.arena())
     }
 
+    /// What the number of permits never passes, if it is bounded.
+    pub fn bound(&self) -> Option<u64> {
+        self.shm().bound(self.object.arena())
+    }
+
     /// Takes a permit; waits as long as it takes.
     pub fn acquire(&self) {
         let _ = retry(|| self.acquire_until(None));

@@ -3,6 +3,7 @@
 use crate::blocking::released;
 use crate::errors::to_python;
 use crate::item::{self, PICKLE, Ready};
+use crate::made::Made;
 use crate::pickling;
 use procession::arena::Arena;
 use procession::queue::{Missed, RawQueue};
@@ -10,17 +11,14 @@ use procession::readiness::Readiness;
 use procession::shm::message::Message;
 use procession::shm::queue::INLINE;
 use procession::{Error, Kind};
-use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use std::os::fd::AsRawFd;
 use std::ptr;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 
 /// A queue as one Python object has it.
 pub struct Items {
-    /// Set by `__init__`, since a subclass may have another signature.
-    queue: OnceLock<RawQueue>,
+    queue: Made<RawQueue>,
     closed: AtomicBool,
     /// Made when somebody first asks for a descriptor; only with the interpreter held.
     readiness: AtomicPtr<Readiness>,
@@ -30,7 +28,7 @@ impl Items {
     /// The queue that was found again, or one that `__init__` has to set.
     pub fn new(queue: Option<RawQueue>) -> Self {
         Self {
-            queue: queue.map(OnceLock::from).unwrap_or_default(),
+            queue: queue.into(),
             closed: AtomicBool::new(false),
             readiness: AtomicPtr::default(),
         }
@@ -42,20 +40,12 @@ impl Items {
         py: Python<'_>,
         make: impl FnOnce() -> procession::Result<RawQueue>,
     ) -> PyResult<()> {
-        if self.queue.get().is_none() {
-            let queue = make().map_err(|error| to_python(py, &error))?;
-            let _ = self.queue.set(queue);
-        }
-        Ok(())
+        self.queue.init(py, make)
     }
 
     #[inline]
     pub fn queue(&self) -> PyResult<&RawQueue> {
-        self.queue.get().ok_or_else(|| {
-            PyRuntimeError::new_err(
-                "the queue was not made: a subclass's __init__ has to call that of its base",
-            )
-        })
+        self.queue.get()
     }
 
     pub fn close(&self) {

@@ -8,7 +8,7 @@ pub use self::end::QueueEnd;
 pub use self::simple::SimpleQueue;
 
 use self::items::Items;
-use crate::blocking::{block_until, released};
+use crate::blocking::{block_until, released, truth};
 use crate::errors::to_python;
 use crate::rebuild::{self, delivered};
 use procession::queue::RawQueue;
@@ -104,7 +104,7 @@ impl Queue {
     fn put(
         slf: &Bound<'_, Self>,
         obj: &Bound<'_, PyAny>,
-        block: bool,
+        #[pyo3(from_py_with = truth)] block: bool,
         timeout: Option<Bound<'_, PyAny>>,
     ) -> PyResult<()> {
         Self::open(slf)?;
@@ -121,7 +121,7 @@ impl Queue {
     fn put_many(
         slf: &Bound<'_, Self>,
         items: &Bound<'_, PyAny>,
-        block: bool,
+        #[pyo3(from_py_with = truth)] block: bool,
         timeout: Option<Bound<'_, PyAny>>,
     ) -> PyResult<usize> {
         Self::open(slf)?;
@@ -138,7 +138,7 @@ impl Queue {
     #[pyo3(signature = (block = true, timeout = None))]
     fn get<'py>(
         slf: &Bound<'py, Self>,
-        block: bool,
+        #[pyo3(from_py_with = truth)] block: bool,
         timeout: Option<Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let items = Self::open(slf)?;
@@ -155,7 +155,7 @@ impl Queue {
     fn get_many<'py>(
         slf: &Bound<'py, Self>,
         max: i64,
-        block: bool,
+        #[pyo3(from_py_with = truth)] block: bool,
         timeout: Option<Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyList>> {
         let (py, items) = (slf.py(), Self::open(slf)?);
@@ -267,9 +267,18 @@ impl Queue {
         generic(class, item)
     }
 
+    /// What travels beside what is shared: nothing, unless a subclass has something.
+    fn __getstate__<'py>(slf: &Bound<'py, Self>) -> Bound<'py, PyTuple> {
+        PyTuple::empty(slf.py())
+    }
+
+    fn __setstate__(&self, state: &Bound<'_, PyAny>) {
+        let _ = state;
+    }
+
     fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyTuple>> {
         let object = slf.get().items.queue()?.object();
-        rebuild::reduce(slf.as_any(), "Queue", object, PyTuple::empty(slf.py()))
+        rebuild::reduce_with_state(slf.as_any(), "Queue", object, PyTuple::empty(slf.py()))
     }
 }
 

@@ -120,10 +120,19 @@ impl SimpleQueue {
         generic(class, item)
     }
 
+    /// What travels beside what is shared: nothing, unless a subclass has something.
+    fn __getstate__<'py>(slf: &Bound<'py, Self>) -> Bound<'py, PyTuple> {
+        PyTuple::empty(slf.py())
+    }
+
+    fn __setstate__(&self, state: &Bound<'_, PyAny>) {
+        let _ = state;
+    }
+
     fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyTuple>> {
         let (this, py) = (slf.get(), slf.py());
         let (reads, writes) = this.locks(py)?;
         let locks = PyTuple::new(py, [reads, writes])?;
-        rebuild::reduce(slf.as_any(), "Queue", this.items.queue()?.object(), locks)
+        rebuild::reduce_with_state(slf.as_any(), "Queue", this.items.queue()?.object(), locks)
     }
 }

@@ -103,7 +103,8 @@ extern "C" fn at_exit() {
     }
 }
 
-/// The process is about to end by `_exit` with this code: its threads end, they are not killed.
+/// The process is about to end by `_exit` with this code, of which the kernel keeps eight bits: its threads end, they are
+/// not killed.
 pub fn end_process(code: i32) {
     let _section = Section::SlotEnd.enter();
     let Some(arena) = Arena::existing() else {
@@ -111,7 +112,7 @@ pub fn end_process(code: i32) {
     };
     if arena.has_token() {
         let at = arena.layout().process(arena.my_process());
-        arena.store(at + record::word::EXIT, record::exit_word(code));
+        arena.store(at + record::word::EXIT, record::exit_word(code & 0xff));
         life::end_process(arena);
     }
 }
