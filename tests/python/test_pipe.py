@@ -2,6 +2,7 @@
 
 import array
 import multiprocessing.connection
+import os
 
 import pytest
 from deadline import GUARD
@@ -294,3 +295,31 @@ def test_a_connection_through_a_connection(method):
             print(process.exitcode)
     """
     assert run_program(program, method).lines == ["by another way", "0"]
+
+
+@pytest.mark.parametrize("steps", [2, -1])
+@pytest.mark.parametrize("size", [4, 100_000])
+def test_bytes_that_do_not_lie_side_by_side(pipe, steps, size):
+    one, other = pipe
+    with pytest.raises((TypeError, BufferError)):
+        one.send_bytes(memoryview(bytes(size))[::steps])
+    if size == 4:  # else the standard library has sent the length already
+        one.send_bytes(b"goes on")
+        assert other.recv_bytes() == b"goes on"
+
+
+def test_a_descriptor_that_does_not_block(ctx):
+    reader, writer = ctx.Pipe(duplex=False)
+    with reader, writer:
+        for end in reader, writer:
+            os.set_blocking(end.fileno(), False)
+        with pytest.raises(BlockingIOError):
+            reader.recv()
+        sent = 0
+        with pytest.raises(BlockingIOError):
+            while True:
+                writer.send_bytes(bytes(1020))
+                sent += 1
+        assert sent == 64
+        for _ in range(sent):
+            assert reader.recv_bytes() == bytes(1020)

@@ -8,7 +8,7 @@ use procession::connection::frame::{Came, Incoming, Outgoing};
 use procession::connection::{Acceptor as Accepting, wait_until};
 use procession::{Error, Kind, descriptor};
 use pyo3::buffer::PyBuffer;
-use pyo3::exceptions::{PyEOFError, PyOSError, PyValueError};
+use pyo3::exceptions::{PyEOFError, PyOSError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use rustix::event::{PollFd, PollFlags};
@@ -67,8 +67,13 @@ pub fn wait(
 pub fn write_message(py: Python<'_>, fd: i32, data: &Bound<'_, PyAny>) -> PyResult<()> {
     let fd = borrowed(fd)?;
     let data = PyBuffer::<u8>::get(data)?;
+    if !data.is_c_contiguous() {
+        return Err(PyTypeError::new_err(
+            "the bytes to send must lie side by side, and those of a view with steps do not: send bytes(view)",
+        ));
+    }
     let len = data.len_bytes();
-    // SAFETY: the buffer is held until the end of the call and is as long; the connection has asked for a contiguous one.
+    // SAFETY: the buffer is held until the end of the call, is as long, and contiguous.
     let bytes = unsafe { std::slice::from_raw_parts(data.buf_ptr().cast::<u8>(), len) };
     let mut outgoing = Outgoing::new(len);
     released(py, || outgoing.write(fd, bytes))

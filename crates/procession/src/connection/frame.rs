@@ -7,6 +7,7 @@ use crate::descriptor;
 use crate::error::{Error, Kind, Result};
 use rustix::event::PollFlags;
 use rustix::fd::BorrowedFd;
+use rustix::fs::OFlags;
 use rustix::io::{Errno, IoSlice};
 
 /// What is read at a time, and so the most memory that a length costs for which nothing comes.
@@ -20,6 +21,15 @@ pub(crate) fn failed(doing: &str, error: Errno) -> Error {
         Errno::INTR => Error::new(Kind::Interrupted, "a signal came; call again to go on"),
         error => Error::system(doing, error),
     }
+}
+
+/// Who made a descriptor so that it does not block is told that it would; amid a message there is no way back.
+fn may_block(fd: BorrowedFd<'_>, doing: &str) -> Result<()> {
+    let flags = rustix::fs::fcntl_getfl(fd).map_err(|error| failed(doing, error))?;
+    if flags.contains(OFlags::NONBLOCK) {
+        return Err(failed(doing, Errno::AGAIN));
+    }
+    Ok(())
 }
 
 /// A message that goes out. It remembers how far it came, so a signal may come amid.
@@ -66,9 +76,13 @@ impl Outgoing {
         Ok(true)
     }
 
-    /// Writes all, and waits for room. [`Kind::Interrupted`]: a signal came; call again to go on.
+    /// Writes all, and waits for room. [`Kind::Interrupted`]: a signal came; call again to go on. A descriptor that does not
+    /// block, and that has room for nothing: an error of kind [`Kind::System`], after which nothing was written.
     pub fn write(&mut self, fd: BorrowedFd<'_>, body: &[u8]) -> Result<()> {
         while !self.write_some(fd, body)? {
+            if self.done == 0 {
+                may_block(fd, "sending a message")?;
+            }
             descriptor::wait(fd, PollFlags::OUT, None)
                 .map_err(|error| failed("waiting for room to send", error))?;
         }
@@ -137,11 +151,15 @@ impl Incoming {
         Ok(Some(Came::Message(std::mem::take(&mut self.bytes))))
     }
 
-    /// Waits for the message. [`Kind::Interrupted`]: a signal came; call again to go on.
+    /// Waits for the message. [`Kind::Interrupted`]: a signal came; call again to go on. A descriptor that does not block, and
+    /// has nothing: an error of kind [`Kind::System`].
     pub fn read(&mut self, fd: BorrowedFd<'_>) -> Result<Came> {
         loop {
             if let Some(came) = self.read_some(fd)? {
                 return Ok(came);
+            }
+            if self.header_have == 0 {
+                may_block(fd, "receiving a message")?;
             }
             descriptor::wait(fd, PollFlags::IN, None)
                 .map_err(|error| failed("waiting for a message", error))?;
