@@ -4,6 +4,7 @@ The format on the wire is the standard library's, handshake included: either end
 be one of the standard library's, of any version. Reading, writing and waiting is done in Rust.
 """
 
+import errno
 import io
 import os
 import socket
@@ -141,13 +142,18 @@ class SocketListener:
 
     def accept(self, authkey: Optional[bytes] = None) -> Connection:
         """The next one who connects and, with a key, proves that he has it."""
+        timeout = self._socket.gettimeout()
+        try:
+            descriptor = self._acceptor.accept(
+                self._socket.fileno(), authkey, HANDSHAKE_TIMEOUT, timeout
+            )
+        except TimeoutError:
+            if timeout == 0:
+                # As sockets say it that do not block.
+                raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN)) from None
+            raise
         accepted = socket.socket(
-            self._socket.family,
-            self._socket.type,
-            self._socket.proto,
-            self._acceptor.accept(
-                self._socket.fileno(), authkey, HANDSHAKE_TIMEOUT, self._socket.gettimeout()
-            ),
+            self._socket.family, self._socket.type, self._socket.proto, descriptor
         )
         with accepted:
             # The program's default for sockets is none for connections.
@@ -347,20 +353,22 @@ def _receive(parcel: Any, readable: bool, writable: bool) -> Connection:
     return Connection(_procession.receive_parcel(parcel), readable, writable)
 
 
-def _rebuild(fd: Any, readable: bool, writable: bool) -> Connection:
-    return Connection(fd.detach(), readable, writable)
+def rebuild_connection(df: Any, readable: bool, writable: bool) -> Connection:
+    """The connection whose descriptor came as the standard library's connections do."""
+    return Connection(df.detach(), readable, writable)
 
 
-def _reduce(end: Connection) -> tuple[Any, ...]:
-    descriptor = end.fileno()
+def reduce_connection(conn: Connection) -> tuple[Any, ...]:
+    """How a connection is pickled."""
+    descriptor = conn.fileno()
     if context.get_spawning_popen() is None:
         # On its way it needs neither this end nor this process.
         parcel = _procession.send_parcel(descriptor)
         if parcel is not None:
-            return _receive, (parcel, end.readable, end.writable)
+            return _receive, (parcel, conn.readable, conn.writable)
     # As the standard library does it: a child that is starting inherits it; else there are too many
     # on their way, and a thread of this process hands it out.
-    return _rebuild, (reduction.DupFd(descriptor), end.readable, end.writable)
+    return rebuild_connection, (reduction.DupFd(descriptor), conn.readable, conn.writable)
 
 
-reduction.register(Connection, _reduce)
+reduction.register(Connection, reduce_connection)

@@ -246,6 +246,7 @@ def test_half_way_while_another_is_accepted(monkeypatch):
         ours.close()
         client.close()
         # The slow one was not dropped: it has its challenge, and now answers it.
+        slow.settimeout(None)
         end = connection.Connection(slow.detach())
         accepting = Thread(listener.accept)
         connection.answer_challenge(end, KEY)
@@ -261,6 +262,7 @@ def test_time_counts_while_somebody_accepts(monkeypatch):
         ours.close()
         client.close()
         time.sleep(1.2)  # nobody accepts meanwhile
+        slow.settimeout(None)
         end = connection.Connection(slow.detach())
         accepting = Thread(listener.accept)
         connection.answer_challenge(end, KEY)
@@ -529,6 +531,39 @@ def test_a_timeout_of_its_socket():
         ours, client = served(listener, None)
         ours.close()
         client.close()
+
+
+@pytest.mark.parametrize("key", [KEY, None], ids=["key", "none"])
+def test_its_socket_does_not_block(key):
+    with Listener(backlog=5, authkey=key) as listener:
+        listener._listener._socket.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            listener.accept()
+        client = Thread(Client, listener.address, authkey=key)
+        assert connection.wait([listener._listener._socket], GUARD)
+        listener.accept().close()
+        client.result().close()
+
+
+def prove(end):
+    connection.answer_challenge(end, KEY)
+    connection.deliver_challenge(end, KEY)
+
+
+def test_who_polls_its_socket_hears_of_each(family):
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(Listener(family=family, backlog=5, authkey=KEY))
+        sockets = [stack.enter_context(connect_silently(listener)) for _ in range(5)]
+        proving = []
+        for each in sockets:
+            each.settimeout(None)
+            end = stack.enter_context(connection.Connection(each.detach()))
+            proving.append(Thread(prove, end))
+        for _ in sockets:
+            assert connection.wait([listener._listener._socket], GUARD)
+            listener.accept().close()
+        for thread in proving:
+            thread.result()
 
 
 def test_the_default_timeout_of_sockets_is_not_its_own():

@@ -30,11 +30,16 @@ const MOST_NEWCOMERS: usize = 256;
 /// How long a thread that accepts waits at a time: another one may have left newcomers to it.
 const LOOK_AGAIN: u64 = 20_000_000;
 
+/// For so long a newcomer is waited for before the next one is taken: as a rule it has proved its key by then. So who polls the
+/// listening socket, and then accepts, hears of each: those who wait to be taken keep the socket readable.
+const FRESH: u64 = 20_000_000;
+
 #[derive(Debug)]
 struct Newcomer {
     stream: OwnedFd,
     handshake: Handshake,
     wants: PollFlags,
+    came: u64,
     until: u64,
 }
 
@@ -159,7 +164,11 @@ impl Acceptor {
             if let Some(stream) = state.next(listening, key, limit)? {
                 return Ok(stream);
             }
-            let mut fds = vec![PollFd::from_borrowed_fd(listening, PollFlags::IN)];
+            let fresh = state.are_fresh();
+            let mut fds = Vec::with_capacity(1 + state.newcomers.len());
+            if !fresh {
+                fds.push(PollFd::from_borrowed_fd(listening, PollFlags::IN));
+            }
             let each = state.newcomers.iter().map(|newcomer| {
                 // SAFETY: only waited for. If another thread closes it meanwhile, the wait ends sooner or later than
                 // it might, and looks again.
@@ -171,13 +180,16 @@ impl Acceptor {
             fds.extend(each);
             drop(state);
             let look_again = time::now().saturating_add(LOOK_AGAIN);
-            let end = until.map_or(look_again, |until| until.min(look_again));
+            let end = match until {
+                Some(until) if !fresh => until.min(look_again),
+                _ => look_again,
+            };
             let ready = descriptor::wait_any(&mut fds, Some(end))
                 .map_err(|error| failed("waiting for who connects", error))?;
             if ready {
                 continue;
             }
-            if until.is_some_and(|until| until <= time::now()) {
+            if !fresh && until.is_some_and(|until| until <= time::now()) {
                 return Err(Error::new(
                     Kind::TimedOut,
                     "nobody connected before the time was over",
@@ -191,6 +203,15 @@ impl Acceptor {
 }
 
 impl State {
+    /// Whether somebody came, and all who did came just now.
+    fn are_fresh(&self) -> bool {
+        let now = time::now();
+        let is_fresh = |newcomer: &Newcomer| {
+            !newcomer.wants.is_empty() && now < newcomer.came.saturating_add(FRESH)
+        };
+        !self.newcomers.is_empty() && self.newcomers.iter().all(is_fresh)
+    }
+
     /// Does all that can be done without waiting; a stream once its end has proved its key.
     fn next(
         &mut self,
@@ -207,7 +228,7 @@ impl State {
         // Those with no wants left are gone.
         self.newcomers
             .retain(|newcomer| !newcomer.wants.is_empty() && newcomer.until > now);
-        loop {
+        while !self.are_fresh() {
             let stream = match accept_with(listening, SocketFlags::CLOEXEC) {
                 Ok(stream) => stream,
                 Err(Errno::AGAIN) => return Ok(None),
@@ -230,12 +251,14 @@ impl State {
                 stream,
                 handshake: Handshake::of_listener(key)?,
                 wants: PollFlags::IN,
+                came: time::now(),
                 until: time::deadline(Some(limit)).map_or(u64::MAX, |until| until.max(1)),
             });
             if let Some(done) = self.step(self.newcomers.len() - 1) {
                 return done.map(Some);
             }
         }
+        Ok(None)
     }
 
     /// One newcomer goes on: its stream once it has proved its key, an error if it has another.
