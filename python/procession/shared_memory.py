@@ -245,7 +245,7 @@ class ShareableList(Generic[_T]):
 
     Made of a sequence, or opened by the `name` of its memory, `shm`. A slot takes any value of
     these types later, as long as it has room: text and bytes up to the length of what first stood
-    there, rounded up to 8. TypeError for other types, ValueError for values that have no room,
+    there, rounded up to 8. KeyError for other types, ValueError for values that have no room,
     IndexError outside of the list.
 
     Each value is read exactly as it was written. The layout is the one of multiprocessing, and
@@ -284,7 +284,7 @@ class ShareableList(Generic[_T]):
                 raise _wrong(value)
             self._allocated_offsets.append(self._allocated_offsets[-1] + units * _UNIT)
         self.shm = SharedMemory(
-            name, create=True, size=self._offset_back_transform_codes + max(self._list_len, 1)
+            name, create=True, size=self._offset_back_transform_codes + self._list_len
         )
         try:
             struct.pack_into(
@@ -407,8 +407,8 @@ def _encoded(value: Union[str, bytes]) -> bytes:
     return value.encode() if isinstance(value, str) else value
 
 
-def _wrong(value: Any) -> TypeError:
+def _wrong(value: Any) -> KeyError:
     kind = type(value).__name__
-    return TypeError(
+    return KeyError(
         f"a ShareableList holds int, float, bool, str, bytes and None, not {kind}: {value!r}"
     )
