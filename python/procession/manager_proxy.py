@@ -1,5 +1,6 @@
 """Proxies: what a manager's clients have of its objects."""
 
+import pkgutil
 import sys
 from multiprocessing import context, process, util
 from multiprocessing import managers as standard
@@ -154,8 +155,8 @@ class BaseProxy(standard.BaseProxy):
             return RebuildProxy, (make, token, self._serializer, kwds, passage)
         if self._isauto or make.__module__.startswith(f"{__package__}."):
             # It may know none of ours, and has its own.
-            make = getattr(standard, make.__name__, make)
-        return standard.RebuildProxy, (make, token, self._serializer, kwds)  # type: ignore[attr-defined]
+            make = _theirs(make.__name__) if hasattr(standard, make.__name__) else make
+        return _theirs("RebuildProxy"), (make, token, self._serializer, kwds)
 
     def __deepcopy__(self, memo: Any) -> Any:
         return self._getvalue()
@@ -169,6 +170,28 @@ class BaseProxy(standard.BaseProxy):
             return str(self._callmethod("__repr__"))
         except Exception:
             return repr(self)[:-1] + "; '__str__()' failed>"
+
+
+class _ByName:
+    """What has this name in `multiprocessing.managers` there where it is unpickled. The name leads
+    to ours in this process after `install()`, so that pickle would not write it for theirs."""
+
+    def __init__(self, name: str) -> None:
+        self._path = f"{standard.__name__}:{name}"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return pkgutil.resolve_name, (self._path,)
+
+    def __call__(self, *args: Any) -> Any:
+        # Pickle wants something that can be called in the place of RebuildProxy.
+        return pkgutil.resolve_name(self._path)(*args)
+
+
+def _theirs(name: str) -> Any:
+    """What a server or client of the standard library finds under this name in its `managers`."""
+    if sys.modules.get(standard.__name__) is standard:
+        return getattr(standard, name)
+    return _ByName(name)
 
 
 def _registry() -> dict[str, Any]:

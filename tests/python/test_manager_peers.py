@@ -3,6 +3,7 @@
 import ast
 import contextlib
 import subprocess
+import sys
 
 import pytest
 from deadline import GUARD, eventually
@@ -23,9 +24,14 @@ ADDRESSES = {"unix": None, "tcp": ("127.0.0.1", 0)}
 # What runs in another interpreter, with nothing but the standard library.
 SERVER = """
 import ast, sys
-from multiprocessing.managers import SyncManager
+from multiprocessing.managers import ListProxy, SyncManager
 
-manager = SyncManager(ast.literal_eval(sys.argv[1]), sys.argv[2].encode())
+class Manager(SyncManager):
+    pass
+
+the_list = ["ours"]
+Manager.register("the_list", lambda: the_list, ListProxy)
+manager = Manager(ast.literal_eval(sys.argv[1]), sys.argv[2].encode())
 server = manager.get_server()
 print(ascii(server.address), flush=True)
 server.serve_forever()
@@ -72,7 +78,7 @@ value = manager.Value("i", 4)
 value.value += 1
 assert value.value == 5
 assert list(iter(manager.dict(a=1))) == ["a"]
-print(manager._number_of_objects() >= 4, flush=True)
+print(manager._number_of_objects() >= 3, flush=True)
 shared = manager.the_list()
 shared.append("theirs")
 assert shared.pop(0) == "ours"
@@ -81,9 +87,14 @@ input()
 """
 
 
+# `multiprocessing` is procession there.
+INSTALLED = [sys.executable, "-I", "-m", "procession", "run"]
+
+
 @contextlib.contextmanager
 def running(version, program, *args):
-    command = [interpreter(version), "-I", "-c", program, *args]
+    start = INSTALLED if version == "installed" else [interpreter(version), "-I"]
+    command = [*start, "-c", program, *args]
     other = subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -146,9 +157,10 @@ def append_twice(items, queue):
     queue.get().append("queue")
 
 
+@pytest.mark.parametrize("family", ADDRESSES)
 @pytest.mark.parametrize("version", VERSIONS)
-def test_theirs_refuses_another_key(version):
-    with running(version, SERVER, "None", KEY.decode()) as other:
+def test_theirs_refuses_another_key(version, family):
+    with running(version, SERVER, repr(ADDRESSES[family]), KEY.decode()) as other:
         address = ast.literal_eval(other.stdout.readline())
         with pytest.raises(mp.AuthenticationError):
             managers.SyncManager(address, b"another key").connect()
@@ -195,6 +207,23 @@ def test_ours_refuses_another_key(version, served):
         _, error = other.communicate(timeout=GUARD)
         assert error.strip() == "refused"
     assert served.list([1])[:] == [1]
+
+
+@pytest.mark.parametrize("family", ADDRESSES)
+@pytest.mark.parametrize(
+    ("serves", "asks"),
+    [(version, "installed") for version in VERSIONS]
+    + [("installed", version) for version in VERSIONS],
+)
+def test_ours_in_the_place_of_theirs(serves, asks, family):
+    with running(serves, SERVER, repr(ADDRESSES[family]), KEY.decode()) as server:
+        address = server.stdout.readline().strip()
+        with running(asks, CLIENT, address, "another key") as client:
+            _, error = client.communicate(timeout=GUARD)
+            assert error.strip() == "refused"
+        with running(asks, CLIENT, address, KEY.decode()) as client:
+            assert client.communicate("\n", GUARD) == ("True\n", "")
+            assert client.returncode == 0
 
 
 def test_silent_clients_hold_up_nobody(served):
