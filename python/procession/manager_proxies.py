@@ -191,8 +191,8 @@ class ValueProxy(BaseProxy):
         self.set(value)
 
 
-_List: Any = MakeProxyType(
-    "_List",
+BaseListProxy: Any = MakeProxyType(
+    "BaseListProxy",
     (
         "__add__",
         "__contains__",
@@ -219,7 +219,7 @@ _List: Any = MakeProxyType(
 )
 
 
-class ListProxy(_List):  # type: ignore[misc]
+class ListProxy(BaseListProxy):  # type: ignore[misc]
     """A proxy of a list."""
 
     __class_getitem__: Any = classmethod(GenericAlias)
@@ -233,8 +233,8 @@ class ListProxy(_List):  # type: ignore[misc]
         return self
 
 
-_Dict: Any = MakeProxyType(
-    "_Dict",
+_BaseDictProxy: Any = MakeProxyType(
+    "_BaseDictProxy",
     (
         "__contains__",
         "__delitem__",
@@ -259,10 +259,10 @@ _Dict: Any = MakeProxyType(
         "values",
     ),
 )
-_Dict._method_to_typeid_ = {"__iter__": "Iterator"}
+_BaseDictProxy._method_to_typeid_ = {"__iter__": "Iterator"}
 
 
-class DictProxy(_Dict):  # type: ignore[misc]
+class DictProxy(_BaseDictProxy):  # type: ignore[misc]
     """A proxy of a dictionary."""
 
     __class_getitem__: Any = classmethod(GenericAlias)
@@ -272,8 +272,8 @@ class DictProxy(_Dict):  # type: ignore[misc]
         return self
 
 
-_Set: Any = MakeProxyType(
-    "_Set",
+_BaseSetProxy: Any = MakeProxyType(
+    "_BaseSetProxy",
     (
         "__and__",
         "__contains__",
@@ -313,10 +313,10 @@ _Set: Any = MakeProxyType(
         "update",
     ),
 )
-_Set._method_to_typeid_ = {"__iter__": "Iterator"}
+_BaseSetProxy._method_to_typeid_ = {"__iter__": "Iterator"}
 
 
-class SetProxy(_Set):  # type: ignore[misc]
+class SetProxy(_BaseSetProxy):  # type: ignore[misc]
     """A proxy of a set."""
 
     __class_getitem__: Any = classmethod(GenericAlias)
@@ -338,15 +338,15 @@ class SetProxy(_Set):  # type: ignore[misc]
         return self._update("__isub__", value)
 
 
-_Array: Any = MakeProxyType("_Array", ("__len__", "__getitem__", "__setitem__"))
+_BaseArrayProxy: Any = MakeProxyType("_BaseArrayProxy", ("__len__", "__getitem__", "__setitem__"))
 
 
-class ArrayProxy(_Array):  # type: ignore[misc]
+class ArrayProxy(_BaseArrayProxy):  # type: ignore[misc]
     """A proxy of an array."""
 
 
-_Pool: Any = MakeProxyType(
-    "_Pool",
+BasePoolProxy: Any = MakeProxyType(
+    "BasePoolProxy",
     (
         "apply",
         "apply_async",
@@ -361,7 +361,7 @@ _Pool: Any = MakeProxyType(
         "terminate",
     ),
 )
-_Pool._method_to_typeid_ = {
+BasePoolProxy._method_to_typeid_ = {
     "apply_async": "AsyncResult",
     "map_async": "AsyncResult",
     "starmap_async": "AsyncResult",
@@ -370,7 +370,7 @@ _Pool._method_to_typeid_ = {
 }
 
 
-class PoolProxy(_Pool):  # type: ignore[misc]
+class PoolProxy(BasePoolProxy):  # type: ignore[misc]
     """A proxy of a pool; its workers belong to the manager."""
 
     def __enter__(self) -> "PoolProxy":

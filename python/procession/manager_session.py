@@ -137,6 +137,10 @@ class Session:
             self._exchange(None, "join", (self.link.number,), {})
         return True
 
+    def is_over(self) -> bool:
+        """Whether the server has closed the connection. It says nothing unless it is asked."""
+        return not self.busy and bool(self.connection.poll())
+
     def close(self) -> None:
         """Closes the connection; the server gives up what it does for it."""
         close(self.connection)

@@ -39,6 +39,8 @@ from .manager_proxies import (
     AcquirerProxy,
     ArrayProxy,
     BarrierProxy,
+    BaseListProxy,  # noqa: F401
+    BasePoolProxy,  # noqa: F401
     ConditionProxy,
     DictProxy,
     EventProxy,
@@ -94,7 +96,7 @@ class BaseManager(standard.BaseManager):
             authkey = process.current_process().authkey
         if serializer not in listener_client:
             known = ", ".join(map(repr, listener_client))
-            raise ValueError(f"serializer must be one of {known}, not {serializer!r}")
+            raise KeyError(f"serializer must be one of {known}, not {serializer!r}")
         if ctx is None:
             from .context import default_context
 
@@ -257,6 +259,10 @@ class BaseManager(standard.BaseManager):
     @property
     def _session(self) -> Any:
         end = session(self._address, self._serializer, self._authkey, self._ours)
+        if end.is_over():
+            # The server has ended; another may have its address by now, and be of another kind.
+            end.close()
+            end = session(self._address, self._serializer, self._authkey)
         if self._serializer == "pickle":
             self._ours = end.ours
         return end
@@ -420,7 +426,6 @@ class SharedMemoryManager(BaseManager, standard.SharedMemoryManager):
     """A manager of shared memory: what was made by it is unlinked when it shuts down, or with the
     program."""
 
-    _registry: ClassVar[dict[str, Any]] = {}
     _Server = SharedMemoryServer
 
     def SharedMemory(self, size: int) -> Any:
@@ -436,8 +441,8 @@ class SharedMemoryManager(BaseManager, standard.SharedMemoryManager):
         return self._tracked(lambda: ShareableList(sequence), lambda made: made.shm)
 
     def _tracked(self, make: Callable[[], Any], memory_of: Callable[[Any], Any]) -> Any:
-        if self._state.value != State.STARTED:
-            raise ValueError("the manager has no server: start() comes first, shutdown() last")
+        if self._state.value == State.INITIAL:
+            raise ValueError("the manager has no server yet: call start() or connect() first")
         made = make()
         memory = memory_of(made)
         try:

@@ -303,5 +303,9 @@ def _wrapper_of(kind: Any) -> type[SynchronizedBase[Any]]:
 
 
 def _fields(kind: Any) -> Iterator[Any]:
+    if not issubclass(kind, (ctypes.Structure, ctypes.Union)):
+        raise AttributeError(
+            f"a number, an array, a structure or a union of ctypes is synchronized, not {kind!r}"
+        )
     for base in reversed(kind.__mro__):
         yield from base.__dict__.get("_fields_", ())

@@ -285,6 +285,7 @@ def test_what_is_not_shared_travels_as_a_copy(ctx):
         (lambda: mp.Value("i", "a"), TypeError, "str"),
         (lambda: mp.Value("i", lock=3), AttributeError, "3"),
         (lambda: mp.Array("i", 3, lock="no"), AttributeError, "no"),
+        (lambda: sharedctypes.synchronized(5), AttributeError, "int"),
         (lambda: heap.BufferWrapper(-1), ValueError, "-1"),
         (lambda: pickle.dumps(mp.RawValue("i")), RuntimeError, "private copy"),
     ],
