@@ -49,7 +49,7 @@ pub(crate) fn ensure(arena: &Arena, command: &CommandLine<'_>) -> Result<()> {
     let keep = [arena.file()?.as_raw_fd(), arena.root.read_end()];
     let [file, root] = keep.map(|fd| fd as u64);
     let (path, words) = command([file, root, seen]);
-    let pid = sys::run_detached(&path, &words, &keep)
+    let pid = sys::run_detached(&path, &words, &keep, true)
         .map_err(|e| Error::system("starting the janitor of shared memory", e))?;
     STARTED.store(name_of(pid), Ordering::Relaxed);
     Ok(())

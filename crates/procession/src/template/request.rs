@@ -317,7 +317,7 @@ pub fn start(
     argv: &[CString],
     keep: &[RawFd],
 ) -> Result<u32> {
-    let pid = sys::run_detached(path, argv, keep)
+    let pid = sys::run_detached(path, argv, keep, false)
         .map_err(|e| Error::system("starting the template", e))?;
     program::set_pid(arena, record, pid);
     Ok(pid)

@@ -9,6 +9,7 @@ struct Launch {
     path: *const libc::c_char,
     argv: *const *const libc::c_char,
     keep: *const [RawFd],
+    apart: bool,
     mask: libc::sigset_t,
     stack: *mut libc::c_void,
     pid: i32,
@@ -19,11 +20,12 @@ const STACK: usize = 64 << 10;
 
 /// Runs a program that is nobody's child: its parent, a process between, ends at once and is waited for
 /// here, so that no `wait` of the caller meets either. Of the descriptors from 3 on it gets those of `keep`.
-/// It starts with no signal ignored, and those blocked that a terminal sends. Says its pid.
+/// It starts with no signal ignored, and those blocked that a terminal sends; `apart`: in a session of its own, so that
+/// what is sent to the caller's process group never meets it. Says its pid.
 ///
 /// Both processes share the caller's memory until the program runs (vfork(2)), so this costs the same
 /// however large the caller is; in between they make system calls only.
-pub fn run_detached(path: &CStr, argv: &[CString], keep: &[RawFd]) -> io::Result<u32> {
+pub fn run_detached(path: &CStr, argv: &[CString], keep: &[RawFd], apart: bool) -> io::Result<u32> {
     let mut pointers: Vec<*const libc::c_char> = argv.iter().map(|word| word.as_ptr()).collect();
     pointers.push(std::ptr::null());
     let mut stacks = vec![0_u8; 2 * STACK];
@@ -38,6 +40,7 @@ pub fn run_detached(path: &CStr, argv: &[CString], keep: &[RawFd]) -> io::Result
             path: path.as_ptr(),
             argv: pointers.as_ptr(),
             keep,
+            apart,
             mask: std::mem::zeroed(),
             stack: top(2, base).cast(),
             pid: 0,
@@ -102,6 +105,9 @@ extern "C" fn run_launched(launch: *mut libc::c_void) -> libc::c_int {
     let launch: *mut Launch = launch.cast();
     // SAFETY: as above; `execve` gets null-terminated arrays that live until the program runs.
     unsafe {
+        if (*launch).apart {
+            libc::setsid();
+        }
         for signal in 1..=64 {
             let mut action: libc::sigaction = std::mem::zeroed();
             if libc::sigaction(signal, std::ptr::null(), &raw mut action) == 0
