@@ -40,7 +40,7 @@ server.serve_forever()
 CLIENT = """
 import ast, sys
 from multiprocessing import AuthenticationError, current_process
-from multiprocessing.managers import SyncManager
+from multiprocessing.managers import RemoteError, SyncManager
 
 # By which theirs connect for a proxy that is within something else.
 current_process().authkey = sys.argv[2].encode()
@@ -78,11 +78,47 @@ value = manager.Value("i", 4)
 value.value += 1
 assert value.value == 5
 assert list(iter(manager.dict(a=1))) == ["a"]
+event = manager.Event()
+event.set()
+assert event.wait(1) and event.is_set()
+namespace = manager.Namespace(a=1)
+namespace.b = 2
+assert (namespace.a, namespace.b, hasattr(namespace, "c")) == (1, 2, False)
+array = manager.Array("i", [1, 2])
+array[0] = 5
+assert (array[0], len(array)) == (5, 2)
+barrier = manager.Barrier(1)
+assert (barrier.wait(), barrier.parties, barrier.broken) == (0, 1, False)
+semaphore = manager.BoundedSemaphore(1)
+assert (semaphore.acquire(), semaphore.acquire(False)) == (True, False)
+semaphore.release()
+condition = manager.Condition()
+with condition:
+    condition.notify_all()
+    assert not condition.wait(0)
+    assert condition.wait_for(lambda: "here", 1) == "here"
+with manager.Pool(1) as pool:
+    assert pool.map(abs, [-1, 2]) == [1, 2]
+    assert pool.apply_async(divmod, (7, 2)).get(30) == (3, 1)
+    assert list(pool.imap(abs, [-3])) == [3]
+for wrong, error in [
+    (lambda: manager.list()[5], IndexError),
+    (lambda: semaphore.release(), ValueError),
+    (lambda: manager.Lock().release(), RuntimeError),
+    (lambda: manager.list(5), RemoteError),
+    (lambda: manager.list()._callmethod("nosuch"), RemoteError),
+]:
+    try:
+        wrong()
+        raise SystemExit("no " + error.__name__)
+    except error:
+        pass
 print(manager._number_of_objects() >= 3, flush=True)
 shared = manager.the_list()
 shared.append("theirs")
 assert shared.pop(0) == "ours"
-del words, queue, again, value, shared
+del words, queue, again, value, shared, event, namespace, array, barrier, semaphore, condition, pool
+del wrong
 input()
 """
 
