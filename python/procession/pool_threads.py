@@ -42,6 +42,8 @@ class _Crew:
         self.tasks: queue.SimpleQueue[Optional[Callable[[], None]]] = queue.SimpleQueue()
         self.changed = threading.Condition()
         self.unfinished = 0
+        # The threads that do something.
+        self.busy: set[int] = set()
         self.closed = False
         # Why nothing more is done: PoolTerminated, or what the initializer raised.
         self.error: Optional[BaseException] = None
@@ -61,8 +63,10 @@ class _Crew:
                 # For the next thread.
                 self.tasks.put(None)
                 return
+            self.busy.add(threading.get_ident())
             if self.error is None:
                 task()
+            self.busy.discard(threading.get_ident())
             del task
 
     def call_each(self, func: Callable[..., Any], some: Iterable[Any]) -> Optional[list[Outcome]]:
@@ -387,12 +391,14 @@ class ThreadPool(PoolWords, standard.ThreadPool):
         self._terminate()
 
     def join(self) -> None:
-        """Waits for the end of all threads, after terminate() too of what they still do. To be
-        called after close() or terminate()."""
+        """Waits for the end of all threads. To be called after close() or terminate(); after
+        terminate() it does not wait for those that still do something, which nothing can end."""
         if self._state == RUN:
             raise ValueError("Pool is still running")
         for thread in self._pool:
-            thread.join()
+            # What is handed in is begun at once, and so before a terminate() that follows.
+            if self._state == CLOSE or thread.ident not in self._crew.busy:
+                thread.join()
 
     def __exit__(self, *error: object) -> None:
         self.terminate()

@@ -255,27 +255,15 @@ def test_terminate_settles_every_result():
     pool.join()
 
 
-def test_terminate_waits_for_no_thread_and_join_for_all():
-    begun, event, done = threading.Event(), threading.Event(), []
-
-    def work():
-        begun.set()
-        event.wait()
-        done.append(True)
-
-    pool = ThreadPool(2)
-    pool.apply_async(work)
-    assert begun.wait(GUARD)
+@ours
+def test_terminate_and_join_at_once_after_long_tasks():
+    event, pool = threading.Event(), ThreadPool(3)
+    results = pool.map_async(event.wait, [GUARD] * 10000, chunksize=1)
     pool.terminate()
-    assert done == []
-    joiner = threading.Thread(target=pool.join)
-    joiner.start()
-    joiner.join(0.05)
-    assert joiner.is_alive()
+    pool.join()
     event.set()
-    joiner.join(GUARD)
-    assert not joiner.is_alive()
-    assert done == [True]
+    with pytest.raises(mp.PoolTerminated):
+        results.get(0)
 
 
 @ours
