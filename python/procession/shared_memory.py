@@ -172,6 +172,8 @@ class SharedMemory:
             raise ValueError("embedded null character in the name of shared memory")
         assert self._memory is not None
         self._memory.unlink()
+        if (self._name, "shared_memory") in _THEIRS:
+            _unregister_ours(self._name, "shared_memory")
 
 
 # The memory that this process has made or opened, by the name of its file.

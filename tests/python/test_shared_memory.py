@@ -410,6 +410,19 @@ def test_unregister_stays_harmless(method, memory):
     SharedMemory(name).unlink()
 
 
+def test_unlink_takes_back_what_was_registered_by_hand():
+    source = """
+        from multiprocessing import resource_tracker
+        from procession.shared_memory import SharedMemory
+
+        memory = SharedMemory(create=True, size=1)
+        resource_tracker.register(memory._name, "shared_memory")
+        memory.close()
+        memory.unlink()
+    """
+    assert run_program(source).stderr == ""
+
+
 # ShareableList.
 
 VALUES = [1, -(1 << 63), 2.5, True, False, None, "", "three", "ä€😀", b"", b"12345678", "x" * 100]
