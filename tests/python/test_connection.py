@@ -1,6 +1,7 @@
 """Connections on their way to other processes, and waiting for several at once."""
 
 import functools
+import gc
 import os
 import pickle
 import signal
@@ -168,6 +169,7 @@ def test_no_descriptor_and_no_thread_is_left(ctx):
     queue = ctx.Queue()
     near, far = ctx.Pipe()
     with near, far:
+        gc.collect()  # of what other tests have left
         before, threads = descriptors(), threading.active_count()
         for _ in range(40):
             queue.put([far, far])

@@ -148,6 +148,82 @@ def test_a_daemon_thread_waits_at_exit(call):
         assert program.stderr == ""
 
 
+AMID_PYTHON_CODE = """
+    import sys
+    import threading
+    import procession as mp
+
+    def spin():
+        for _ in range(1000):
+            pass
+
+    def slow_numbers():
+        for number in range(10):
+            spin()
+            yield number
+
+    class SlowToPickle:
+        def __reduce__(self):
+            spin()
+            return SlowToUnpickle, ()
+
+    class SlowToUnpickle:
+        def __init__(self):
+            spin()
+
+        def __reduce__(self):
+            return SlowToUnpickle, ()
+
+    class Work:
+        def __init__(self):
+            self.queue = mp.Queue(100)
+            self.condition = mp.Condition()
+            self.barrier = mp.Barrier(1, spin)
+
+        def empty(self):
+            while not self.queue.empty():
+                self.queue.get()
+
+        def put(self):
+            self.queue.put([SlowToPickle()] * 10)
+            self.empty()
+
+        def put_many(self):
+            self.queue.put_many(slow_numbers())
+            self.empty()
+
+        def get(self):
+            self.queue.put([SlowToUnpickle() for _ in range(10)])
+            self.queue.get()
+
+        def wait_for(self):
+            with self.condition:
+                self.condition.wait_for(spin, timeout=0)
+
+        def action(self):
+            self.barrier.wait()
+
+    def run(work, begun):
+        while True:
+            work()
+            begun.set()
+
+    if __name__ == "__main__":
+        mp.set_start_method("fork")
+        work, begun = getattr(Work(), sys.argv[1]), threading.Event()
+        for _ in range(2):
+            threading.Thread(target=run, args=(work, begun), daemon=True).start()
+        begun.wait()
+"""
+
+
+@pytest.mark.parametrize("work", ["put", "put_many", "get", "wait_for", "action"])
+def test_daemon_threads_are_amid_python_code_at_exit(work):
+    for _ in range(5):
+        ended = run_program(AMID_PYTHON_CODE, work)
+        assert ended.stderr == ""
+
+
 def test_many_daemon_threads_wait_at_exit():
     source = """
         import sys

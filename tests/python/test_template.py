@@ -1,5 +1,6 @@
 """The template of forkserver: what its processes find; it is killed; it is unfit."""
 
+import gc
 import os
 import re
 import resource
@@ -316,6 +317,7 @@ def test_exit_codes_without_a_template():
 
 def test_no_descriptor_is_left(ctx):
     finish(start(ctx, nothing))
+    gc.collect()  # of what other tests have left
     before = len(os.listdir("/proc/self/fd"))
     for _ in range(50):
         process = start(ctx, nothing)

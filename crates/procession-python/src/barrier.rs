@@ -1,6 +1,7 @@
 //! `Barrier`.
 
 use crate::blocking::{deadline, released};
+use crate::calls::call;
 use crate::errors::to_python;
 use crate::made::Made;
 use crate::rebuild;
@@ -101,7 +102,7 @@ impl Barrier {
             }
             Arrival::Last { index } => {
                 if let Some(action) = action {
-                    action.call0(py).map_err(leaving)?;
+                    call(action.bind(py), &[]).map_err(leaving)?;
                 }
                 barrier.open().map_err(|error| to_python(py, &error))?;
                 Ok(index)

@@ -1,6 +1,7 @@
 //! Processes, as the package's `Popen` classes need them.
 
 use crate::blocking::{deadline, released};
+use crate::calls::call;
 use crate::errors::to_python;
 use procession::arena::Arena;
 use procession::shm::object::Handle;
@@ -252,7 +253,7 @@ pub fn request<'py>(
     record: u32,
     write: &Bound<'py, PyAny>,
 ) -> PyResult<(Bound<'py, PyAny>, Handles)> {
-    let (written, handles) = carrier::to_child(record, || write.call0());
+    let (written, handles) = carrier::to_child(record, || call(write, &[]));
     Ok((
         written?,
         handles

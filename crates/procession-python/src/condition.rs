@@ -1,6 +1,7 @@
 //! `Condition`.
 
 use crate::blocking::{deadline, released};
+use crate::calls::call;
 use crate::errors::to_python;
 use crate::lock::{Lock, RLock};
 use crate::made::Made;
@@ -127,7 +128,7 @@ impl Condition {
     ) -> PyResult<Bound<'py, PyAny>> {
         let until = deadline(timeout.as_ref())?;
         loop {
-            let result = predicate.call0()?;
+            let result = call(&predicate, &[])?;
             if result.is_truthy()? {
                 return Ok(result);
             }

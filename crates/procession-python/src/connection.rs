@@ -1,6 +1,7 @@
 //! Messages over descriptors, in the format of multiprocessing's connections, and waiting for several.
 
 use crate::blocking::{deadline, released};
+use crate::calls::call;
 use crate::errors::to_python;
 use procession::connection::auth;
 use procession::connection::connect::{Progress, go_on};
@@ -108,7 +109,7 @@ pub fn connect(py: Python<'_>, fd: i32, attempt: Py<PyAny>) -> PyResult<()> {
     let mut raised = None;
     let connected = released(py, || {
         go_on(fd, &mut progress, || {
-            let code = Python::attach(|py| attempt.call0(py)?.extract::<i32>(py));
+            let code = Python::attach(|py| call(attempt.bind(py), &[])?.extract::<i32>());
             match code {
                 Ok(0) => Ok(()),
                 Ok(code) => Err(Errno::from_raw_os_error(code)),

@@ -3,6 +3,7 @@
 mod barrier;
 mod blocking;
 mod buffer;
+mod calls;
 mod child;
 mod condition;
 mod connection;

@@ -1,5 +1,6 @@
 //! Pickling: one kept native pickler a thread, large buffers out of band.
 
+use crate::calls::{call, call_with};
 use procession::shm::object::Handle;
 use procession::view::MIN_LEN;
 use procession::{carrier, parcel};
@@ -7,7 +8,7 @@ use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyBytes, PyList};
+use pyo3::types::{PyBool, PyBytes, PyInt, PyList, PyTuple};
 use std::cell::{Cell, RefCell};
 
 /// What a pickle is written to: bytes, and the buffers that are left out of them.
@@ -85,9 +86,17 @@ impl Pickler {
                 whole: false,
             },
         )?;
-        let pickler = class
-            .bind(py)
-            .call1((&sink, 5, true, sink.getattr("keep")?))?;
+        let (protocol, keep) = (PyInt::new(py, 5), sink.getattr("keep")?);
+        let fix_imports = PyBool::new(py, true).to_owned();
+        let pickler = call(
+            class.bind(py),
+            &[
+                sink.as_any(),
+                protocol.as_any(),
+                fix_imports.as_any(),
+                &keep,
+            ],
+        )?;
         Ok(Self {
             sink: sink.unbind(),
             dump: pickler.getattr("dump")?.unbind(),
@@ -128,7 +137,7 @@ fn pickle(object: &Bound<'_, PyAny>, whole: bool) -> PyResult<Pickled> {
     pickler.sink.borrow_mut(py).whole = whole;
     let outer = WHOLE.replace(whole);
     let parcels = parcel::count();
-    let (dumped, handles) = carrier::into_message(|| pickler.dump.call1(py, (object,)));
+    let (dumped, handles) = carrier::into_message(|| call(pickler.dump.bind(py), &[object]));
     WHOLE.set(outer);
     if dumped.is_err() {
         parcel::give_up(parcels);
@@ -160,11 +169,11 @@ pub fn loads<'py>(
         Ok(py.import("_pickle")?.getattr("loads")?.unbind())
     })?;
     match buffers {
-        None => loads.bind(py).call1((bytes,)),
+        None => call(loads.bind(py), &[bytes]),
         Some(buffers) => {
             let keywords = pyo3::types::PyDict::new(py);
             keywords.set_item("buffers", buffers)?;
-            loads.bind(py).call((bytes,), Some(&keywords))
+            call_with(loads.bind(py), &PyTuple::new(py, [bytes])?, Some(&keywords))
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Pools, as the package's `Pool` needs them: handing jobs to workers, and reading results.
 
 use crate::blocking::{deadline, released};
+use crate::calls::{call, next};
 use crate::errors::to_python;
 use crate::item::{self, PICKLE, Ready};
 use crate::pickling;
@@ -70,8 +71,8 @@ impl PoolCore {
         let (mut writer, mut buffers) = (Writer::default(), Vec::new());
         // What only an argument names must live until the message names it.
         let mut kept = Vec::new();
-        for argument in arguments.try_iter()? {
-            let argument = argument?;
+        let arguments = arguments.try_iter()?;
+        while let Some(argument) = next(&arguments)? {
             if let Some(plain) = item::plain(&argument) {
                 writer.add(plain.kind(), plain.bytes(), 0);
                 continue;
@@ -90,11 +91,11 @@ impl PoolCore {
         }
         let (arena, count) = (self.pool.arena(), writer.len());
         let fail = |error: Error| to_python(py, &error);
-        let call = py
+        let called = py
             .detach(|| writer.message(arena, mode, chunk, &function.bytes, &handles))
             .map_err(fail)?;
-        item::send_buffers(py, arena, call.message(), handles.len() as u64, &buffers)?;
-        let job = self.pool.submit(call, count, asks).map_err(fail)?;
+        item::send_buffers(py, arena, called.message(), handles.len() as u64, &buffers)?;
+        let job = self.pool.submit(called, count, asks).map_err(fail)?;
         Ok(PoolJob { job: Arc::new(job) })
     }
 
@@ -225,7 +226,7 @@ impl PoolJob {
                 Found::Settled | Found::Over => return Ok(true),
                 Found::TimedOut => return Ok(false),
                 Found::Abandoned => {
-                    look_after.call0()?;
+                    call(look_after, &[])?;
                     round = Round::looked();
                 }
             }
@@ -280,8 +281,8 @@ fn unpack<'py>(
     message: &procession::shm::message::Message<'static, procession::arena::Arena>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let bytes = item::bytes_of(py, message)?;
-    py.import("procession.remote")?
-        .call_method1("unpack", (bytes,))
+    let unpack = py.import("procession.remote")?.getattr("unpack")?;
+    call(&unpack, &[bytes.as_any()])
 }
 
 /// Jobs that are followed until they are settled.

@@ -1,5 +1,6 @@
 //! How handles are pickled: the name of the object, and a function that finds it again.
 
+use crate::calls::{call, call_with};
 use crate::errors::to_python;
 use procession::object::{Name, Object};
 use procession::shm::object::Kind;
@@ -39,7 +40,7 @@ pub fn reduce_with_state<'py>(
     arguments: Bound<'py, PyTuple>,
 ) -> PyResult<Bound<'py, PyTuple>> {
     let reduced = reduce(instance, kind, object, arguments)?;
-    let state = instance.call_method0("__getstate__")?;
+    let state = call(&instance.getattr("__getstate__")?, &[])?;
     if !state.is_truthy()? {
         return Ok(reduced);
     }
@@ -109,7 +110,9 @@ pub fn rebuild<'py>(
     let mut given = vec![class.clone()];
     given.extend(arguments.iter());
     DELIVERED.set(Some(object));
-    let instance = class.call_method1("__new__", PyTuple::new(class.py(), given)?);
+    let instance = class
+        .getattr("__new__")
+        .and_then(|new| call_with(&new, &PyTuple::new(class.py(), given)?, None));
     DELIVERED.take();
     instance
 }

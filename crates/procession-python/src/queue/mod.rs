@@ -9,6 +9,7 @@ pub use self::simple::SimpleQueue;
 
 use self::items::Items;
 use crate::blocking::{block_until, released, truth};
+use crate::calls::{call, next};
 use crate::errors::to_python;
 use crate::rebuild::{self, delivered};
 use procession::queue::RawQueue;
@@ -73,7 +74,7 @@ impl Queue {
             if own.is(&py.get_type::<Self>().getattr(REFUSED)?) {
                 return Err(error);
             }
-            slf.call_method1(REFUSED, (error.value(py), obj)).map(drop)
+            call(&slf.getattr(REFUSED)?, &[error.value(py).as_any(), obj]).map(drop)
         })
     }
 }
@@ -127,8 +128,9 @@ impl Queue {
         Self::open(slf)?;
         let until = block_until(block, timeout.as_ref())?;
         let mut count = 0;
-        for item in items.try_iter()? {
-            Self::put_object(slf, &item?, until)?;
+        let items = items.try_iter()?;
+        while let Some(item) = next(&items)? {
+            Self::put_object(slf, &item, until)?;
             count += 1;
         }
         Ok(count)
@@ -252,10 +254,13 @@ impl Queue {
         let _ = obj;
         e.py()
             .import("traceback")?
-            .call_method1(
-                "print_exception",
-                (e.get_type(), e, e.getattr("__traceback__")?),
-            )
+            .getattr("print_exception")
+            .and_then(|print| {
+                call(
+                    &print,
+                    &[e.get_type().as_any(), e, &e.getattr("__traceback__")?],
+                )
+            })
             .map(drop)
     }
 
