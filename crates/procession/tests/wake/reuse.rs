@@ -236,11 +236,15 @@ fn kill_and_reap(pid: u32) {
 fn worker_without_keeper() {
     adopt_orphans();
     let pool = Pool::new(1).expect("room");
-    let never = Event::new().expect("room");
+    let (begun, never) = (Event::new().expect("room"), Event::new().expect("room"));
     let worker = pool.apply(own_pid, ()).expect("it works");
-    let task = pool.apply_async(|never: Event| never.wait(), never.clone());
+    let stay = |(begun, never): (Event, Event)| {
+        begun.set();
+        never.wait();
+    };
+    let task = pool.apply_async(stay, (begun.clone(), never.clone()));
     let task = task.expect("it is open");
-    until("the task is begun", PROMISED, || !task.is_ready());
+    begun.wait();
     until_told_apart();
     kill_and_reap(parent_of(worker));
     until_adopted(worker);
