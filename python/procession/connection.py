@@ -83,6 +83,9 @@ def Pipe(duplex: bool = True) -> tuple[Connection, Connection]:
     """Two connected ends; unless `duplex` the first only receives and the second only sends."""
     if duplex:
         one, other = socket.socketpair()
+        # The program's default time limit for sockets is none for pipes.
+        one.setblocking(True)
+        other.setblocking(True)
         return Connection(one.detach()), Connection(other.detach())
     reader, writer = os.pipe()
     return Connection(reader, writable=False), Connection(writer, readable=False)
@@ -129,6 +132,8 @@ class SocketListener:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             self._socket.bind(address)
             self._socket.listen(backlog)
+            # The program's default for sockets is none for listeners and connections.
+            self._socket.setblocking(True)
             self._address: Any = self._socket.getsockname()
         except BaseException:
             self._socket.close()
@@ -156,7 +161,6 @@ class SocketListener:
             self._socket.family, self._socket.type, self._socket.proto, descriptor
         )
         with accepted:
-            # The program's default for sockets is none for connections.
             accepted.setblocking(True)
             try:
                 self._last_accepted = accepted.getpeername()

@@ -236,6 +236,7 @@ def test_the_default_timeout_of_sockets_is_not_its_own():
     try:
         with Listener(family="AF_INET") as listener:
             accepting = Thread(listener.accept)
+            time.sleep(0.1)  # longer than the default
             client = Client(listener.address)
             accepted = accepting.result()
             receiving = Thread(accepted.recv)

@@ -3,6 +3,8 @@
 import array
 import multiprocessing.connection
 import os
+import socket
+import time
 
 import pytest
 from deadline import GUARD
@@ -306,6 +308,26 @@ def test_bytes_that_do_not_lie_side_by_side(pipe, steps, size):
     if size == 4:  # else the standard library has sent the length already
         one.send_bytes(b"goes on")
         assert other.recv_bytes() == b"goes on"
+
+
+def send_late(end):
+    time.sleep(0.1)  # longer than the default
+    end.send(123)
+
+
+def test_the_default_timeout_of_sockets_is_not_its_own(ctx):
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(0.05)
+    try:
+        one, other = ctx.Pipe()
+    finally:
+        socket.setdefaulttimeout(before)
+    with one, other:
+        process = start(ctx, send_late, other)
+        assert one.recv() == 123
+        finish(process)
+        assert os.get_blocking(one.fileno())
+        assert os.get_blocking(other.fileno())
 
 
 def test_a_descriptor_that_does_not_block(ctx):

@@ -80,8 +80,10 @@ pub fn idle_worker_killed() -> Outcome {
     let pool = Pool::new(2)?;
     pool.apply(square, 1)?;
     for _ in 0..5 {
-        kill(all_workers(&pool)[0], libc::SIGKILL);
+        let worker = all_workers(&pool)[0];
+        kill(worker, libc::SIGKILL);
         assert_eq!(pool.map(square, 0..20)?.len(), 20);
+        until("it is gone", LONG, || !pool.workers().contains(&worker));
     }
     pool.join()?;
     Ok(())
@@ -112,7 +114,11 @@ pub fn stopped_worker() -> Outcome {
     // All others are done by the other one, and what comes after them too.
     assert_eq!(pool.map(square, 0..3)?, [0, 1, 4]);
     assert!(!task.wait_timeout(Duration::from_millis(200))?);
-    kill(stopped, libc::SIGCONT);
+    // It may be about to stop still.
+    until("it goes on", LONG, || {
+        kill(stopped, libc::SIGCONT);
+        task.is_ready()
+    });
     assert_eq!(task.get()?, (0..100).collect::<Vec<_>>());
     // One by one: which are done tells what it costs.
     let go = Instant::now();
@@ -126,7 +132,10 @@ pub fn stopped_worker() -> Outcome {
     assert!(go.elapsed() < LONG);
     assert!(!tasks[10].is_ready());
     let workers = pool.workers();
-    workers.iter().for_each(|&pid| kill(pid, libc::SIGCONT));
+    until("it goes on", LONG, || {
+        workers.iter().for_each(|&pid| kill(pid, libc::SIGCONT));
+        tasks[10].is_ready()
+    });
     assert_eq!(tasks[10].get_timeout(LONG)?, 10);
     pool.join()?;
     Ok(())

@@ -106,11 +106,15 @@ pub fn imap_outlives_close() -> Outcome {
     assert_eq!(kinds, [Kind::NotOpen]);
     pool.join()?;
     let pool = Pool::new(1)?;
-    let never = Event::new()?;
-    let mut results = pool.imap(|never: Event| never.wait(), std::iter::repeat(never));
+    let (begun, never) = (Event::new()?, Event::new()?);
+    let stay = |(begun, never): (Event, Event)| {
+        begun.set();
+        never.wait();
+    };
+    let mut results = pool.imap(stay, std::iter::repeat((begun.clone(), never)));
     thread::scope(|scope| {
         scope.spawn(|| {
-            thread::sleep(Duration::from_millis(100));
+            begun.wait();
             pool.terminate().expect("it ends");
         });
         let first = results.next().expect("it was begun");

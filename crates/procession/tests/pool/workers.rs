@@ -76,10 +76,14 @@ pub fn initializer_that_fails() -> Outcome {
     let task = panicking.apply_then(square, 2, move |result| {
         tell.send(kind_of(result)).expect("heard");
     });
+    // The pool may have been found broken by then.
+    let taken = task.is_ok();
     let error = task.and_then(|task| task.get()).expect_err("no worker");
     assert_eq!(error.kind(), Kind::PoolBroken);
     assert!(error.to_string().contains("the oven is on fire"), "{error}");
-    assert_eq!(told.recv_timeout(LONG)?, Kind::PoolBroken);
+    if taken {
+        assert_eq!(told.recv_timeout(LONG)?, Kind::PoolBroken);
+    }
     Ok(())
 }
 

@@ -6,8 +6,8 @@ use procession::shm::lock::{self, Acquired, OnEnd, Status};
 use procession::{Condition, Lock, ReentrantLock, time};
 
 use super::{Prize, Victim};
-use crate::support::PROMISED;
 use crate::support::shared::arena;
+use crate::support::{PROMISED, until};
 
 fn kept_by(lock: lock::Lock, victim: &Victim) -> bool {
     victim.is_stopped && lock.status(arena()) == Status::Held(victim.owner)
@@ -115,7 +115,9 @@ impl Notified {
 impl Prize for Notified {
     fn withhold(&mut self) {
         of(self.lock.object()).reset(arena());
-        assert!(!self.shm().has_waiters(arena()) && !self.lock.is_locked());
+        // Who had it last may be about to release it.
+        until("the lock is free", PROMISED, || !self.lock.is_locked());
+        assert!(!self.shm().has_waiters(arena()));
     }
     fn have(&mut self, begins: &dyn Fn(), had: &dyn Fn()) {
         let lock = of(self.lock.object());
