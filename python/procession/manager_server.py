@@ -504,10 +504,10 @@ class Server:
         while not self.stop_event.is_set():
             self._bell.wait(_LOOK if self._kept or self._heirs else None)
             self._bell.clear()
-            began = time.monotonic()
+            began = time.thread_time()
             with contextlib.suppress(Exception):
                 self._sweep()
-            self.stop_event.wait((time.monotonic() - began) / _SHARE)
+            self.stop_event.wait((time.thread_time() - began) / _SHARE)
 
     def _sweep(self) -> None:
         now = time.monotonic()

@@ -3,9 +3,9 @@
 import os
 import time
 
-# Longer than any step takes on a loaded machine: it ends a test that would hang and promises
-# nothing.
-GUARD = float(os.environ.get("PROCESSION_TEST_GUARD", "30"))
+# Longer than any step takes on a loaded machine, or on one that its host stops for a minute: it
+# ends a test that would hang and promises nothing.
+GUARD = float(os.environ.get("PROCESSION_TEST_GUARD", "100"))
 
 
 def eventually(predicate, timeout=GUARD, *, step=0.001, what=""):

@@ -74,7 +74,8 @@ class Program:
         self.kill_tree()
         self.popen.wait()
         for pid in marked(self.mark):  # what had left the process group
-            os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         self.popen.stdout.close()
         self.err.close()
         eventually(lambda: not marked(self.mark), what="the program's processes ended")

@@ -8,7 +8,7 @@ from processes import finish, start
 from targets import nothing
 from under_test import mp
 
-pytestmark = pytest.mark.timeout(90)
+pytestmark = pytest.mark.timeout(240)
 
 
 def say_affinity(queue):

@@ -17,7 +17,7 @@ from under_test import METHODS, NAME, mp
 
 connection = __import__(f"{NAME}.connection", fromlist=["*"])
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(240)
 
 
 def echo_once(queue):

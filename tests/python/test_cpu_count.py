@@ -7,7 +7,7 @@ from deadline import GUARD
 from processes import finish, start
 from under_test import mp
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(240)
 
 
 def test_is_the_systems():

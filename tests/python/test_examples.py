@@ -6,7 +6,7 @@ import sys
 import pytest
 from under_test import METHODS, REPOSITORY
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(240)
 
 EXAMPLES = REPOSITORY / "examples"
 

@@ -10,7 +10,7 @@ from program import run_program
 from targets import fail, leave, leave_hard, nothing, tell_then_wait, wait_for, wait_then_exit
 from under_test import METHODS, mp
 
-pytestmark = pytest.mark.timeout(90)
+pytestmark = pytest.mark.timeout(240)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import re
 import procession
 import pytest
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(240)
 
 
 def sentence_of(name):

@@ -8,7 +8,7 @@ from deadline import GUARD, eventually
 from processes import finish, start, wait_asleep
 from under_test import METHODS, mp
 
-pytestmark = pytest.mark.timeout(90)
+pytestmark = pytest.mark.timeout(240)
 
 
 def work(queue, done):

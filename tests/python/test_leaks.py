@@ -1,5 +1,6 @@
 """Nothing is left of programs that were killed: no process, no name, no open file, no memory."""
 
+import contextlib
 import os
 import random
 import signal
@@ -102,7 +103,8 @@ def test_nothing_is_left_of_killed_programs(tmp_path, record_property, capsys):
         run_and_kill(environ, generator, lambda: not marked(mark))
     finally:
         for pid in marked(mark):  # of a run that failed
-            os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
     assert names(tmp_path) == set()
     # Others' names in /dev/shm, files and memory come and go; what leaked would stay.
     eventually(lambda: not names("/dev/shm") - before[2], what="no new name in /dev/shm")

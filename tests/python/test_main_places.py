@@ -10,7 +10,7 @@ import pytest
 from program import run_program, source_of
 from under_test import METHODS
 
-pytestmark = pytest.mark.timeout(90)
+pytestmark = pytest.mark.timeout(240)
 
 BODY = """
 import os

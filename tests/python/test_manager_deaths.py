@@ -14,7 +14,7 @@ from program import Program
 from under_test import METHODS, NAME
 
 pytestmark = [
-    pytest.mark.timeout(90),
+    pytest.mark.timeout(240),
     pytest.mark.skipif(NAME == "multiprocessing", reason="promises of ours"),
 ]
 
@@ -127,7 +127,8 @@ def wait_at(barrier):
 
 def test_a_dead_clients_threads_end(ctx, manager):
     shared, said = manager.Queue(), ctx.Queue()
-    before = len(threads_of(manager))
+    before = 4  # the main one, who accepts, who looks after the clients, and ours
+    eventually(lambda: len(threads_of(manager)) == before)
     children = [start(ctx, managed.get_until_gone, shared, said) for _ in range(3)]
     for _ in children:
         assert said.get(timeout=GUARD) == "gets"

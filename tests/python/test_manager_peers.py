@@ -13,7 +13,7 @@ from under_test import METHODS, NAME, mp
 managers = __import__(f"{NAME}.managers", fromlist=["*"])
 
 pytestmark = [
-    pytest.mark.timeout(90),
+    pytest.mark.timeout(240),
     pytest.mark.skipif(NAME == "multiprocessing", reason="procession's table"),
 ]
 

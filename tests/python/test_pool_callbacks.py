@@ -6,7 +6,7 @@ import pytest
 from deadline import GUARD
 from pooled import add, begin, square
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(240)
 
 
 @pytest.fixture

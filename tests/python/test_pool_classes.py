@@ -9,7 +9,7 @@ from under_test import METHODS, NAME, mp
 
 pool_module = importlib.import_module(f"{NAME}.pool")
 
-pytestmark = pytest.mark.timeout(90)
+pytestmark = pytest.mark.timeout(240)
 
 RAN = None
 

@@ -15,7 +15,7 @@ from seed import SEED
 from under_test import NAME, mp
 
 pytestmark = [
-    pytest.mark.timeout(90),
+    pytest.mark.timeout(240),
     pytest.mark.skipif(NAME == "multiprocessing", reason="promises of ours"),
 ]
 
@@ -259,15 +259,17 @@ def test_killed_in_the_initializer(ctx):
         assert not set(victims) & set(whole(pool))
 
 
-def die_at_start(queue):
+def die_at_start(go, queue):
+    assert go.wait(GUARD)
     queue.put(os.getpid())
     kill_oneself()
 
 
 def test_workers_that_always_die_at_the_start(ctx):
-    queue = ctx.Queue()
-    with ctx.Pool(2, die_at_start, (queue,)) as pool:
+    go, queue = ctx.Event(), ctx.Queue()
+    with ctx.Pool(2, die_at_start, (go, queue)) as pool:
         pending = pool.apply_async(square, (1,))
+        go.set()
         for call in (lambda: pending.get(GUARD)), (lambda: pool.map(square, [1])):
             with pytest.raises(RuntimeError, match="died again and again"):
                 call()
@@ -334,7 +336,8 @@ def test_keeper_and_workers_killed(ctx, pool):
         victims = pids(pool)
         kill_keeper(pool)
         for pid in victims:
-            kill(pid)
+            with contextlib.suppress(ProcessLookupError):  # it was killed in the round before
+                kill(pid)
         assert wait() == 9
 
 
@@ -379,15 +382,20 @@ def test_300_workers(ctx):
 
 
 def test_a_storm_of_deaths(ctx):
-    generator, killed = random.Random(SEED), []
-    with ctx.Pool(4) as pool:
+    generator, killed, ready = random.Random(SEED), [], ctx.Queue()
+    with ctx.Pool(4, ready.put, ("ready",)) as pool:
         results = [pool.apply_async(square, (x % 100,)) for x in range(3000)]
         results += [pool.map_async(square, range(100)) for _ in range(20)]
         while len(killed) < 25:
-            for pid in pool._core.workers()[: generator.randrange(3)]:
+            listed = pool._core.workers()[: generator.randrange(3)]
+            victims = [pid for pid in listed if pid not in killed]
+            for pid in victims:
                 with contextlib.suppress(ProcessLookupError):
                     kill(pid)
-                    killed.append(pid)
+            killed += victims
+            if victims:
+                # Workers that die one after the other before any is ready break the pool.
+                assert ready.get(timeout=GUARD) == "ready"
             results[generator.randrange(len(results))].wait(0.01)
         deaths = 0
         for number, result in enumerate(results):

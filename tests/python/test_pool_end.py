@@ -15,7 +15,7 @@ from program import run_program
 from under_test import NAME, mp
 
 pytestmark = [
-    pytest.mark.timeout(60),
+    pytest.mark.timeout(240),
     pytest.mark.skipif(NAME == "multiprocessing", reason="promises of ours"),
 ]
 
@@ -177,7 +177,8 @@ def test_a_forgotten_pool_ends(ctx, busy):
     list(pool.imap_unordered(square, [1]))
     del pool
     gc.collect()
-    assert all(map(gone, [*workers, keeper]))
+    # The thread that handed in what `imap_unordered` was given may be the last to have it.
+    eventually(lambda: all(map(gone, [*workers, keeper])))
 
 
 def test_leaving_with_by_an_exception(ctx):

@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 import traceback
+from queue import Empty
 
 import pytest
 from deadline import GUARD
@@ -15,7 +16,7 @@ from program import run_program
 from under_test import NAME, mp
 
 pytestmark = [
-    pytest.mark.timeout(60),
+    pytest.mark.timeout(240),
     pytest.mark.skipif(NAME == "multiprocessing", reason="promises of ours"),
 ]
 
@@ -321,15 +322,21 @@ def fail_at_start(queue, kind=LookupError):
     raise kind("nothing to begin with")
 
 
+def fail_when_told(go, queue, kind=LookupError):
+    assert go.wait(GUARD)
+    fail_at_start(queue, kind)
+
+
 @pytest.mark.parametrize("kind", [LookupError, SystemExit])
 def test_a_failing_initializer_breaks_the_pool(ctx, kind):
-    queue = ctx.Queue()
-    with ctx.Pool(2, fail_at_start, (queue, kind)) as pool:
+    go, queue = ctx.Event(), ctx.Queue()
+    with ctx.Pool(2, fail_when_told, (go, queue, kind)) as pool:
         failed = []
         pending = [
             pool.apply_async(square, (2,)),
             pool.map_async(square, [1], error_callback=failed.append),
         ]
+        go.set()
         errors = [raised(result.get, GUARD) for result in pending]
         errors += failed
         assert len(failed) == 1
@@ -347,23 +354,24 @@ def test_a_failing_initializer_breaks_the_pool(ctx, kind):
 def test_a_failing_initializer_ends_what_waits(ctx):
     queue = ctx.Queue()
     with ctx.Pool(1, fail_at_start, (queue,)) as pool:
-        assert isinstance(raised(list, pool.imap(square, iter(int, 1))), LookupError)
+        assert isinstance(raised(lambda: list(pool.imap(square, iter(int, 1)))), LookupError)
     with ctx.Pool(1, fail_at_start, (queue,)) as pool:
         pool.close()
         pool.join()
 
 
-def fail_at_first(queue):
-    if queue.empty():
-        queue.put("failed once")
-        raise LookupError("at first")
+def fail_at_first(failures):
+    with contextlib.suppress(Empty):
+        raise failures.get(timeout=0)
 
 
 def test_an_initializer_that_fails_once(ctx):
-    with ctx.Pool(4, fail_at_first, (ctx.Queue(),)) as pool:
+    failures = ctx.Queue()
+    failures.put(LookupError("at first"))
+    with ctx.Pool(4, fail_at_first, (failures,)) as pool:
         assert pool.map(square, [1, 2]) == [1, 4]
         for worker in pool._pool:
-            # Several may find the queue empty, and end of it.
+            # One may be about to end of it.
             with contextlib.suppress(ProcessLookupError):
                 os.kill(worker.pid, signal.SIGKILL)
         assert pool.map(square, [1, 2]) == [1, 4]

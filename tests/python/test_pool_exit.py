@@ -12,7 +12,7 @@ from program import Program, run_program, source_of
 from under_test import NAME
 
 pytestmark = [
-    pytest.mark.timeout(60),
+    pytest.mark.timeout(240),
     pytest.mark.skipif(NAME == "multiprocessing", reason="promises of ours"),
 ]
 

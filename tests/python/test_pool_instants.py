@@ -3,6 +3,7 @@
 import os
 import random
 import signal
+import subprocess
 import time
 
 import pytest
@@ -13,7 +14,7 @@ from seed import SEED
 from under_test import NAME
 
 pytestmark = [
-    pytest.mark.timeout(120),
+    pytest.mark.timeout(240),
     pytest.mark.skipif(NAME == "multiprocessing", reason="promises of ours"),
 ]
 
@@ -81,7 +82,15 @@ def test_ctrl_c_at_any_instant_of_a_pools_start(method):
             pass_time(generator.random() * (0.02 if method == "fork" else 0.2))
             began = time.monotonic()
             program.interrupt()
-            code = program.popen.wait(GUARD)
+            try:
+                code = program.popen.wait(1.0)
+            except subprocess.TimeoutExpired:
+                # Python drops it within the callback of a weak reference, as amid an import, and
+                # says so.
+                assert "Exception ignored in" in program.stderr, program.report()
+                began = time.monotonic()
+                program.interrupt()
+                code = program.popen.wait(GUARD)
             seconds = time.monotonic() - began
             left = max(0.1, 1.0 - seconds)
             eventually(lambda: not marked(program.mark), left, what="no orphans")

@@ -12,7 +12,7 @@ from program import run_program
 from under_test import NAME, mp
 
 pytestmark = [
-    pytest.mark.timeout(90),
+    pytest.mark.timeout(240),
     pytest.mark.skipif(NAME == "multiprocessing", reason="promises of ours"),
 ]
 
@@ -163,14 +163,16 @@ def test_each_while_it_starts(method, how, tmp_path):
     assert ended.lines == ["the pool's workers died again and again"] * 2 + ["True"]
 
 
-def leave_at_start(told):
+def leave_at_start(go, told):
+    assert go.wait(GUARD)
     come_to("left", told)
 
 
 def test_each_exits_hard_in_the_initializer(ctx):
-    told = ctx.Queue()
-    with ctx.Pool(2, leave_at_start, (told,)) as pool:
+    go, told = ctx.Event(), ctx.Queue()
+    with ctx.Pool(2, leave_at_start, (go, told)) as pool:
         pending = pool.apply_async(square, (3,))
+        go.set()
         for call in (lambda: pending.get(GUARD)), (lambda: pool.map(square, [3])):
             with pytest.raises(RuntimeError, match="died again and again"):
                 call()

@@ -11,7 +11,7 @@ import pytest
 from deadline import GUARD
 from processes import finish, start
 
-pytestmark = pytest.mark.timeout(90)
+pytestmark = pytest.mark.timeout(240)
 
 
 def echo(inbox, outbox):

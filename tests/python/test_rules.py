@@ -10,7 +10,7 @@ from deadline import eventually
 from program import Program, run_program, source_of
 from under_test import METHODS, REPOSITORY
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(240)
 
 PACKAGE = REPOSITORY / "python" / "procession"
 ARCHITECTURE = REPOSITORY / "ARCHITECTURE.md"

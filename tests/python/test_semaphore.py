@@ -7,7 +7,7 @@ import pytest
 from deadline import GUARD
 from processes import finish, start, wait_asleep
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(240)
 
 
 @pytest.fixture(params=["Semaphore", "BoundedSemaphore"])

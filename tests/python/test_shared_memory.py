@@ -18,7 +18,7 @@ from program import Program, run_program
 from seed import SEED
 from under_test import METHODS
 
-pytestmark = pytest.mark.timeout(90)
+pytestmark = pytest.mark.timeout(240)
 
 
 def exists(name):

@@ -15,7 +15,7 @@ managers = __import__(f"{NAME}.managers", fromlist=["*"])
 shared_memory = __import__(f"{NAME}.shared_memory", fromlist=["*"])
 SharedMemoryManager = managers.SharedMemoryManager
 
-pytestmark = pytest.mark.timeout(90)
+pytestmark = pytest.mark.timeout(240)
 
 
 def exists(memory):

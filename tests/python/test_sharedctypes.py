@@ -11,7 +11,7 @@ from processes import finish, gone, start
 from procession import heap, sharedctypes
 from under_test import mp
 
-pytestmark = pytest.mark.timeout(90)
+pytestmark = pytest.mark.timeout(240)
 
 
 class Point(ctypes.Structure):

@@ -10,7 +10,7 @@ from under_test import NAME, mp
 queues = importlib.import_module(f"{NAME}.queues")
 synchronize = importlib.import_module(f"{NAME}.synchronize")
 
-pytestmark = pytest.mark.timeout(90)
+pytestmark = pytest.mark.timeout(240)
 
 
 class Tagged:

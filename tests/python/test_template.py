@@ -14,7 +14,7 @@ from targets import leave, nothing, wait_for
 from under_test import mp
 from users import interpreter_of_all_users, package_of_all_users
 
-pytestmark = pytest.mark.timeout(90)
+pytestmark = pytest.mark.timeout(240)
 
 PROMISED = 2.0  # seconds after the root's end, and all its children are gone
 

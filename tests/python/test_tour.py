@@ -15,7 +15,7 @@ from procession.tour import files, similarity, work
 from program import Program
 from under_test import METHODS
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(240)
 
 LAST_LINES = [re.compile(r"speed-up \d+\.\d\d"), re.compile("results equal")]
 

@@ -5,7 +5,7 @@ from deadline import GUARD
 from processes import finish, start
 from under_test import mp
 
-pytestmark = pytest.mark.timeout(90)
+pytestmark = pytest.mark.timeout(240)
 
 KINDS = [
     "Barrier",
