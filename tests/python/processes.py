@@ -1,6 +1,8 @@
 """Processes as the kernel shows them in /proc, and the end of those that a test started."""
 
+import contextlib
 import os
+import signal
 from pathlib import Path
 
 from deadline import GUARD, eventually
@@ -56,6 +58,13 @@ def marked(mark):
             if wanted in environ.split(b"\0") and not gone(int(name)):
                 found.append(int(name))
     return found
+
+
+def kill_marked(mark):
+    """Kill those; some may end by themselves meanwhile."""
+    for pid in marked(mark):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def start(ctx, target, *args, **options):

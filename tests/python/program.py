@@ -14,7 +14,7 @@ import uuid
 from pathlib import Path
 
 from deadline import GUARD, eventually
-from processes import MARK, marked
+from processes import MARK, kill_marked, marked
 from under_test import HERE, NAME
 
 
@@ -73,9 +73,7 @@ class Program:
     def __exit__(self, *_):
         self.kill_tree()
         self.popen.wait()
-        for pid in marked(self.mark):  # what had left the process group
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        kill_marked(self.mark)  # what had left the process group
         self.popen.stdout.close()
         self.err.close()
         eventually(lambda: not marked(self.mark), what="the program's processes ended")

@@ -8,8 +8,6 @@ from processes import finish, start
 from targets import nothing
 from under_test import mp
 
-pytestmark = pytest.mark.timeout(240)
-
 
 def say_affinity(queue):
     queue.put(os.sched_getaffinity(0))

@@ -7,8 +7,6 @@ import pytest
 from deadline import GUARD, eventually
 from processes import finish, start
 
-pytestmark = pytest.mark.timeout(240)
-
 
 def pass_through(barrier, queue, rounds=1, timeout=None):
     for _ in range(rounds):

@@ -6,8 +6,6 @@ import pytest
 from deadline import GUARD
 from processes import finish, start, wait_asleep
 
-pytestmark = pytest.mark.timeout(240)
-
 
 def wait_and_tell(condition, queue, number, timeout=None):
     with condition:

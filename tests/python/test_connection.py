@@ -17,8 +17,6 @@ from under_test import METHODS, NAME, mp
 
 connection = __import__(f"{NAME}.connection", fromlist=["*"])
 
-pytestmark = pytest.mark.timeout(240)
-
 
 def echo_once(queue):
     with queue.get() as end:

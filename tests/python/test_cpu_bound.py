@@ -1,11 +1,8 @@
 """CPU-bound work: taken from a queue by a process for each core, equal to the serial."""
 
-import pytest
 from deadline import GUARD
 from processes import finish, start
 from under_test import mp
-
-pytestmark = pytest.mark.timeout(240)
 
 TASKS = 60
 

@@ -2,12 +2,9 @@
 
 import os
 
-import pytest
 from deadline import GUARD
 from processes import finish, start
 from under_test import mp
-
-pytestmark = pytest.mark.timeout(240)
 
 
 def test_is_the_systems():

@@ -15,8 +15,6 @@ from program import run_program
 from seed import SEED
 from under_test import HERE, METHODS, mp
 
-pytestmark = pytest.mark.timeout(240)
-
 INSTANTS = int(os.environ.get("PROCESSION_INSTANTS", "1000"))
 # The promise: who waits learns of a death within this.
 PROMISED = 2.0

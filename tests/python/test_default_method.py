@@ -4,8 +4,6 @@ import pytest
 from program import run_program
 from under_test import METHODS
 
-pytestmark = pytest.mark.timeout(240)
-
 # Another thread holds a lock that the child needs, and lets it go only after the child's end.
 PROGRAM = """
     import sys

@@ -6,8 +6,6 @@ import re
 import pytest
 from under_test import HERE, REPOSITORY
 
-pytestmark = pytest.mark.timeout(240)
-
 TABLE = REPOSITORY / "docs" / "lecture-table.md"
 STATEMENTS = REPOSITORY / "docs" / "lecture-statements.md"
 PAINS = REPOSITORY / "docs" / "pains.md"

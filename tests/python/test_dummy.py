@@ -14,7 +14,6 @@ from under_test import NAME, mp
 dummy = __import__(f"{NAME}.dummy", fromlist=["*"])
 ThreadPool = __import__(f"{NAME}.pool", fromlist=["*"]).ThreadPool
 
-pytestmark = pytest.mark.timeout(240)
 ours = pytest.mark.skipif(NAME == "multiprocessing", reason="a promise of ours")
 
 

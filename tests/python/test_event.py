@@ -10,8 +10,6 @@ from deadline import GUARD
 from processes import finish, start, wait_asleep
 from under_test import mp
 
-pytestmark = pytest.mark.timeout(240)
-
 
 def test_set_clear_is_set(ctx):
     event = ctx.Event()

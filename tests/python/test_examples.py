@@ -6,8 +6,6 @@ import sys
 import pytest
 from under_test import METHODS, REPOSITORY
 
-pytestmark = pytest.mark.timeout(240)
-
 EXAMPLES = REPOSITORY / "examples"
 
 SAYS = {

@@ -10,8 +10,6 @@ from program import run_program
 from targets import fail, leave, leave_hard, nothing, tell_then_wait, wait_for, wait_then_exit
 from under_test import METHODS, mp
 
-pytestmark = pytest.mark.timeout(240)
-
 
 @pytest.mark.parametrize(
     ("target", "args", "code"),

@@ -5,8 +5,6 @@ from deadline import GUARD
 from program import Program, run_program
 from under_test import METHODS
 
-pytestmark = pytest.mark.timeout(240)
-
 LARGE = """
     import os
     import signal

@@ -15,8 +15,6 @@ from processes import finish, start
 from program import run_program
 from under_test import mp
 
-pytestmark = pytest.mark.timeout(240)
-
 
 @pytest.fixture(params=FAMILIES)
 def family(request):

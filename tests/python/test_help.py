@@ -7,8 +7,6 @@ import re
 import procession
 import pytest
 
-pytestmark = pytest.mark.timeout(240)
-
 
 def sentence_of(name):
     """What the package's own documentation says of a name."""

@@ -12,8 +12,6 @@ import pytest
 from program import run_program, source_of
 from under_test import METHODS, mp
 
-pytestmark = pytest.mark.timeout(240)
-
 # Where the package is, for interpreters whose flags hide that folder.
 FOLDER = str(Path(mp.__file__).parent.parent)
 # The standard library's own modules, which those of other systems are not.

@@ -11,8 +11,6 @@ from program import Program, run_program
 from seed import SEED
 from under_test import METHODS
 
-pytestmark = pytest.mark.timeout(240)
-
 # A child waits too, and gets the signal as the root does: it stays silent, as the report is the
 # root's.
 INTERRUPTED = """

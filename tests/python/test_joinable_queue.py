@@ -8,8 +8,6 @@ from deadline import GUARD, eventually
 from processes import finish, start, wait_asleep
 from under_test import METHODS, mp
 
-pytestmark = pytest.mark.timeout(240)
-
 
 def work(queue, done):
     """Do items until None comes, each once its answer is out."""

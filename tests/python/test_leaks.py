@@ -1,6 +1,5 @@
 """Nothing is left of programs that were killed: no process, no name, no open file, no memory."""
 
-import contextlib
 import os
 import random
 import signal
@@ -12,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from deadline import GUARD, eventually
-from processes import MARK, marked
+from processes import MARK, kill_marked, marked
 from seed import SEED
 from under_test import HERE, METHODS
 
@@ -102,9 +101,7 @@ def test_nothing_is_left_of_killed_programs(tmp_path, record_property, capsys):
     try:
         run_and_kill(environ, generator, lambda: not marked(mark))
     finally:
-        for pid in marked(mark):  # of a run that failed
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        kill_marked(mark)  # of a run that failed
     assert names(tmp_path) == set()
     # Others' names in /dev/shm, files and memory come and go; what leaked would stay.
     eventually(lambda: not names("/dev/shm") - before[2], what="no new name in /dev/shm")

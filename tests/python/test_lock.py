@@ -11,8 +11,6 @@ from deadline import GUARD
 from processes import finish, start, wait_asleep
 from under_test import METHODS, mp
 
-pytestmark = pytest.mark.timeout(240)
-
 
 @pytest.fixture(params=["Lock", "RLock"])
 def lock(request, ctx):

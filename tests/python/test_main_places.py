@@ -10,8 +10,6 @@ import pytest
 from program import run_program, source_of
 from under_test import METHODS
 
-pytestmark = pytest.mark.timeout(240)
-
 BODY = """
 import os
 import procession as mp

@@ -13,10 +13,7 @@ from processes import finish, gone, marked, start, wait_asleep, wait_stopped
 from program import Program
 from under_test import METHODS, NAME
 
-pytestmark = [
-    pytest.mark.timeout(240),
-    pytest.mark.skipif(NAME == "multiprocessing", reason="promises of ours"),
-]
+pytestmark = pytest.mark.skipif(NAME == "multiprocessing", reason="promises of ours")
 
 # The promise: within this after a death the others know.
 PROMISED = 2.0

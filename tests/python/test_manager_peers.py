@@ -12,10 +12,7 @@ from under_test import METHODS, NAME, mp
 
 managers = __import__(f"{NAME}.managers", fromlist=["*"])
 
-pytestmark = [
-    pytest.mark.timeout(240),
-    pytest.mark.skipif(NAME == "multiprocessing", reason="procession's table"),
-]
+pytestmark = pytest.mark.skipif(NAME == "multiprocessing", reason="procession's table")
 
 VERSIONS = ["3.9", "3.11", "3.13"]
 KEY = b"the right key"

@@ -13,7 +13,6 @@ from managed import Counter, Manager, Odd, managers
 from processes import finish, gone, start
 from under_test import NAME, mp
 
-pytestmark = pytest.mark.timeout(240)
 ours = pytest.mark.skipif(NAME == "multiprocessing", reason="a promise of ours")
 
 KEY = b"a key of its own"
@@ -594,7 +593,7 @@ def test_an_object_is_freed_soon_without_being_asked(custom):
     address, ident = custom.address, counter._id
     session = counter._session()
     del counter
-    eventually(lambda: session.call(ident, "add")[0] == "#TRACEBACK")
+    eventually(lambda: session.call(ident, "add")[0] == "#TRACEBACK", 2.0)
     assert address == custom.address
 
 

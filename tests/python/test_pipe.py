@@ -12,8 +12,6 @@ from processes import finish, start, wait_asleep
 from program import run_program
 from under_test import METHODS, mp
 
-pytestmark = pytest.mark.timeout(240)
-
 
 @pytest.fixture
 def pipe(ctx):

@@ -15,8 +15,6 @@ from processes import gone
 from program import run_program
 from under_test import mp
 
-pytestmark = pytest.mark.timeout(240)
-
 # A program that has threads is warned by Python itself when it forks, from 3.12 on.
 threads_of_the_test = pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
 

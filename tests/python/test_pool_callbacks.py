@@ -6,8 +6,6 @@ import pytest
 from deadline import GUARD
 from pooled import add, begin, square
 
-pytestmark = pytest.mark.timeout(240)
-
 
 @pytest.fixture
 def pool(ctx):

@@ -2,14 +2,12 @@
 
 import importlib
 
-import pytest
 from deadline import GUARD
 from pooled import square
 from under_test import METHODS, NAME, mp
 
 pool_module = importlib.import_module(f"{NAME}.pool")
 
-pytestmark = pytest.mark.timeout(240)
 
 RAN = None
 

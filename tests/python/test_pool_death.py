@@ -14,10 +14,7 @@ from processes import gone, wait_stopped
 from seed import SEED
 from under_test import NAME, mp
 
-pytestmark = [
-    pytest.mark.timeout(240),
-    pytest.mark.skipif(NAME == "multiprocessing", reason="promises of ours"),
-]
+pytestmark = pytest.mark.skipif(NAME == "multiprocessing", reason="promises of ours")
 
 SQUARES = [x * x for x in range(100)]
 LARGE = 64 << 20
@@ -31,11 +28,15 @@ def pool(ctx):
 
 def whole(pool):
     """The pool has all its workers, and does what it is asked."""
-    # Who was killed a moment ago may be about to die still.
-    eventually(lambda: not any(map(gone, pids(pool))))
     found = pids(pool)
+    assert all(not gone(pid) for pid in found)
     assert pool.map(square, range(20)) == SQUARES[:20]
     return found
+
+
+def until_gone(pids):
+    """Who was killed a moment ago may be about to die still."""
+    return eventually(lambda: all(map(gone, pids)))
 
 
 def kill(pid, number=signal.SIGKILL):
@@ -331,14 +332,14 @@ def test_keeper_and_workers_killed(ctx, pool):
         lambda: next(pool.imap(square, [3])),
         lambda: next(pool.imap_unordered(square, [3])),
         lambda: called_back(pool),
-        lambda: len(whole(pool)) and 9,
+        lambda: until_gone(victims) and len(whole(pool)) and 9,  # noqa: B023
     ):
         victims = pids(pool)
         kill_keeper(pool)
         for pid in victims:
-            with contextlib.suppress(ProcessLookupError):  # it was killed in the round before
-                kill(pid)
+            kill(pid)
         assert wait() == 9
+        until_gone(victims)
 
 
 def called_back(pool):
@@ -387,13 +388,13 @@ def test_a_storm_of_deaths(ctx):
         results = [pool.apply_async(square, (x % 100,)) for x in range(3000)]
         results += [pool.map_async(square, range(100)) for _ in range(20)]
         while len(killed) < 25:
-            listed = pool._core.workers()[: generator.randrange(3)]
-            victims = [pid for pid in listed if pid not in killed]
-            for pid in victims:
-                with contextlib.suppress(ProcessLookupError):
-                    kill(pid)
-            killed += victims
-            if victims:
+            before = len(killed)
+            for pid in pool._core.workers()[: generator.randrange(3)]:
+                if pid not in killed:
+                    with contextlib.suppress(ProcessLookupError):
+                        kill(pid)
+                        killed.append(pid)
+            if len(killed) > before:
                 # Workers that die one after the other before any is ready break the pool.
                 assert ready.get(timeout=GUARD) == "ready"
             results[generator.randrange(len(results))].wait(0.01)
@@ -407,5 +408,5 @@ def test_a_storm_of_deaths(ctx):
                 assert error.signal == signal.SIGKILL, f"seed {SEED}"  # noqa: PT017
                 deaths += 1
         assert deaths <= len(killed), f"seed {SEED}"
-        eventually(lambda: all(map(gone, killed)))
+        until_gone(killed)
         whole(pool)

@@ -14,10 +14,7 @@ from processes import finish, gone, start, wait_stopped
 from program import run_program
 from under_test import NAME, mp
 
-pytestmark = [
-    pytest.mark.timeout(240),
-    pytest.mark.skipif(NAME == "multiprocessing", reason="promises of ours"),
-]
+pytestmark = pytest.mark.skipif(NAME == "multiprocessing", reason="promises of ours")
 
 # What terminate() takes at most: a second for those that SIGTERM ends, and a second for the others.
 BOUND = 4.0
@@ -175,10 +172,12 @@ def test_a_forgotten_pool_ends(ctx, busy):
         begun.get(timeout=GUARD)
     pool.map(square, [1])
     list(pool.imap_unordered(square, [1]))
+    for thread in threading.enumerate():
+        if thread.name == "PoolInput":  # it has the pool, too
+            thread.join(GUARD)
     del pool
     gc.collect()
-    # The thread that handed in what `imap_unordered` was given may be the last to have it.
-    eventually(lambda: all(map(gone, [*workers, keeper])))
+    assert all(map(gone, [*workers, keeper]))
 
 
 def test_leaving_with_by_an_exception(ctx):

@@ -10,15 +10,13 @@ import traceback
 from queue import Empty
 
 import pytest
-from deadline import GUARD
+from deadline import GUARD, eventually
 from pooled import square
+from processes import gone
 from program import run_program
 from under_test import NAME, mp
 
-pytestmark = [
-    pytest.mark.timeout(240),
-    pytest.mark.skipif(NAME == "multiprocessing", reason="promises of ours"),
-]
+pytestmark = pytest.mark.skipif(NAME == "multiprocessing", reason="promises of ours")
 
 
 @pytest.fixture
@@ -360,20 +358,22 @@ def test_a_failing_initializer_ends_what_waits(ctx):
         pool.join()
 
 
-def fail_at_first(failures):
+def fail_at_first(failures, failed):
     with contextlib.suppress(Empty):
-        raise failures.get(timeout=0)
+        failure = failures.get(timeout=0)
+        failed.put(os.getpid())
+        raise failure
 
 
 def test_an_initializer_that_fails_once(ctx):
-    failures = ctx.Queue()
+    failures, failed = ctx.Queue(), ctx.Queue()
     failures.put(LookupError("at first"))
-    with ctx.Pool(4, fail_at_first, (failures,)) as pool:
+    with ctx.Pool(4, fail_at_first, (failures, failed)) as pool:
         assert pool.map(square, [1, 2]) == [1, 4]
-        for worker in pool._pool:
-            # One may be about to end of it.
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(worker.pid, signal.SIGKILL)
+        pid = failed.get(timeout=GUARD)
+        eventually(lambda: gone(pid))
+        for worker in pool._pool:  # these have not failed at the start
+            os.kill(worker.pid, signal.SIGKILL)
         assert pool.map(square, [1, 2]) == [1, 4]
 
 

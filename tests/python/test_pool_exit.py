@@ -11,10 +11,7 @@ from processes import gone, marked, state, wait_asleep
 from program import Program, run_program, source_of
 from under_test import NAME
 
-pytestmark = [
-    pytest.mark.timeout(240),
-    pytest.mark.skipif(NAME == "multiprocessing", reason="promises of ours"),
-]
+pytestmark = pytest.mark.skipif(NAME == "multiprocessing", reason="promises of ours")
 
 
 AT_EXIT = """

@@ -9,8 +9,6 @@ from deadline import GUARD, eventually
 from pooled import begin, square, wait_for
 from under_test import NAME, mp
 
-pytestmark = pytest.mark.timeout(240)
-
 IMAPS = ["imap", "imap_unordered"]
 ours = pytest.mark.skipif(NAME == "multiprocessing", reason="a promise of ours")
 

@@ -11,10 +11,7 @@ from pooled import square
 from program import run_program
 from under_test import NAME, mp
 
-pytestmark = [
-    pytest.mark.timeout(240),
-    pytest.mark.skipif(NAME == "multiprocessing", reason="promises of ours"),
-]
+pytestmark = pytest.mark.skipif(NAME == "multiprocessing", reason="promises of ours")
 
 LARGE = 64 << 20
 

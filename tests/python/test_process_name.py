@@ -12,8 +12,6 @@ from program import run_program
 from targets import nothing, say_who, wait_for
 from under_test import METHODS, mp
 
-pytestmark = pytest.mark.timeout(240)
-
 
 def test_name_pid_and_daemon(ctx):
     queue = ctx.Queue()

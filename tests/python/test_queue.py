@@ -9,8 +9,6 @@ from processes import finish, start, wait_asleep
 from program import run_program
 from under_test import METHODS, mp
 
-pytestmark = pytest.mark.timeout(240)
-
 Empty, Full = standard_queue.Empty, standard_queue.Full
 
 

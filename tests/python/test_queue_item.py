@@ -11,8 +11,6 @@ import pytest
 from deadline import GUARD
 from processes import finish, start
 
-pytestmark = pytest.mark.timeout(240)
-
 
 def echo(inbox, outbox):
     """Give everything back, until None comes."""

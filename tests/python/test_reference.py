@@ -8,8 +8,6 @@ import procession
 import pytest
 from under_test import REPOSITORY
 
-pytestmark = pytest.mark.timeout(240)
-
 PAGE = (REPOSITORY / "docs" / "reference.md").read_text(encoding="utf-8")
 ROWS = re.findall(r"^\| `([\w.]+)` \| (.+) \|$", PAGE, re.M)
 

@@ -10,8 +10,6 @@ from program import Program
 from seed import SEED
 from under_test import METHODS
 
-pytestmark = pytest.mark.timeout(240)
-
 # The promise: within this after the root, all its children are gone.
 PROMISED = 2.0
 

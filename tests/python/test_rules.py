@@ -10,8 +10,6 @@ from deadline import eventually
 from program import Program, run_program, source_of
 from under_test import METHODS, REPOSITORY
 
-pytestmark = pytest.mark.timeout(240)
-
 PACKAGE = REPOSITORY / "python" / "procession"
 ARCHITECTURE = REPOSITORY / "ARCHITECTURE.md"
 

@@ -7,8 +7,6 @@ import pytest
 from deadline import GUARD
 from processes import finish, start, wait_asleep
 
-pytestmark = pytest.mark.timeout(240)
-
 
 @pytest.fixture(params=["Semaphore", "BoundedSemaphore"])
 def make(request, ctx):

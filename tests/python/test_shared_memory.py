@@ -18,8 +18,6 @@ from program import Program, run_program
 from seed import SEED
 from under_test import METHODS
 
-pytestmark = pytest.mark.timeout(240)
-
 
 def exists(name):
     return Path("/dev/shm", name).exists()

@@ -15,8 +15,6 @@ managers = __import__(f"{NAME}.managers", fromlist=["*"])
 shared_memory = __import__(f"{NAME}.shared_memory", fromlist=["*"])
 SharedMemoryManager = managers.SharedMemoryManager
 
-pytestmark = pytest.mark.timeout(240)
-
 
 def exists(memory):
     return Path("/dev/shm", getattr(memory, "name", memory)).exists()

@@ -11,8 +11,6 @@ from processes import finish, gone, start
 from procession import heap, sharedctypes
 from under_test import mp
 
-pytestmark = pytest.mark.timeout(240)
-
 
 class Point(ctypes.Structure):
     _fields_ = [("x", ctypes.c_double), ("n", ctypes.c_int)]

@@ -9,9 +9,6 @@ from processes import finish, start
 from program import Program, run_program, source_of
 from under_test import METHODS, mp
 
-pytestmark = pytest.mark.timeout(240)
-
-
 # --- choosing
 
 

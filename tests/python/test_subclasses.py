@@ -10,8 +10,6 @@ from under_test import NAME, mp
 queues = importlib.import_module(f"{NAME}.queues")
 synchronize = importlib.import_module(f"{NAME}.synchronize")
 
-pytestmark = pytest.mark.timeout(240)
-
 
 class Tagged:
     """What is common to the classes: a constructor that takes more, and a state with more in it."""

@@ -14,8 +14,6 @@ from targets import leave, nothing, wait_for
 from under_test import mp
 from users import interpreter_of_all_users, package_of_all_users
 
-pytestmark = pytest.mark.timeout(240)
-
 PROMISED = 2.0  # seconds after the root's end, and all its children are gone
 
 # What the programs here need to know of the template: it is the parent of what it starts.

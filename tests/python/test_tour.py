@@ -15,8 +15,6 @@ from procession.tour import files, similarity, work
 from program import Program
 from under_test import METHODS
 
-pytestmark = pytest.mark.timeout(240)
-
 LAST_LINES = [re.compile(r"speed-up \d+\.\d\d"), re.compile("results equal")]
 
 

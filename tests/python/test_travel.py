@@ -5,8 +5,6 @@ from deadline import GUARD
 from processes import finish, start
 from under_test import mp
 
-pytestmark = pytest.mark.timeout(240)
-
 KINDS = [
     "Barrier",
     "BoundedSemaphore",

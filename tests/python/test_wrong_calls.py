@@ -11,7 +11,6 @@ from under_test import mp
 from wrong_calls import NONE, ROWS
 
 pytestmark = [
-    pytest.mark.timeout(240),
     # What the standard library leaves open after an error is not ours to judge.
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),

@@ -10,7 +10,7 @@ use pyo3::types::{PyDict, PyIterator, PyTuple};
 use std::ptr;
 
 /// The most positional arguments of [`call`].
-const MOST: usize = 4;
+const MOST: usize = 3;
 
 type Vectorcall = unsafe extern "C-unwind" fn(
     *mut PyObject,

@@ -8,7 +8,7 @@ use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyBool, PyBytes, PyInt, PyList, PyTuple};
+use pyo3::types::{PyBytes, PyList, PyTuple};
 use std::cell::{Cell, RefCell};
 
 /// What a pickle is written to: bytes, and the buffers that are left out of them.
@@ -86,17 +86,8 @@ impl Pickler {
                 whole: false,
             },
         )?;
-        let (protocol, keep) = (PyInt::new(py, 5), sink.getattr("keep")?);
-        let fix_imports = PyBool::new(py, true).to_owned();
-        let pickler = call(
-            class.bind(py),
-            &[
-                sink.as_any(),
-                protocol.as_any(),
-                fix_imports.as_any(),
-                &keep,
-            ],
-        )?;
+        let arguments = (&sink, 5, true, sink.getattr("keep")?).into_pyobject(py)?;
+        let pickler = call_with(class.bind(py), &arguments, None)?;
         Ok(Self {
             sink: sink.unbind(),
             dump: pickler.getattr("dump")?.unbind(),

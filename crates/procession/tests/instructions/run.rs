@@ -19,8 +19,6 @@ pub type Make = Box<dyn Fn(&'static Witness) -> Box<dyn Stage>>;
 const EACH: u64 = 500;
 /// After a stop others go on within this many nanoseconds, as a rule: the machine may be busy.
 const SOON: u64 = 100_000_000;
-/// How often a point is tried after which others did not.
-const TRIES: u32 = 3;
 /// Seconds after which a point hangs.
 const HANGS: u32 = 20;
 
@@ -91,29 +89,16 @@ impl Run<'_> {
             self.note_pass();
         }
         for at in chosen(&points, share) {
-            self.shoot(Shot::At { at, signal });
+            self.once(Shot::At { at, signal });
         }
         if (self.make)(self.witness).sleeps() {
-            self.shoot(Shot::Asleep { signal });
+            self.once(Shot::Asleep { signal });
         }
         let (slow, stopped) = (self.report.slow, self.report.stopped());
         assert!(
             slow * 20 <= stopped,
             "after {slow} of {stopped} stops nobody went on soon"
         );
-    }
-
-    /// A point after which others go on soon. The machine may stand still once; a stopped one who holds others up
-    /// does so each time.
-    fn shoot(&mut self, shot: Shot) {
-        let slow = self.report.slow;
-        for _ in 0..TRIES {
-            self.report.slow = slow;
-            self.once(shot);
-            if self.report.slow == slow {
-                break;
-            }
-        }
     }
 
     /// Before each store, and right after it.

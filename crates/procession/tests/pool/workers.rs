@@ -2,7 +2,7 @@
 
 use crate::common::{LONG, all_workers, kill, kind_of, square};
 use crate::support::{Outcome, until};
-use procession::{Kind, Pool, Semaphore, current_process, parent_process};
+use procession::{Event, Kind, Pool, Semaphore, current_process, parent_process};
 use std::cell::Cell;
 use std::sync::mpsc;
 
@@ -53,7 +53,8 @@ pub fn initializer() -> Outcome {
     Ok(())
 }
 
-pub fn burn((): ()) {
+pub fn burn(go: Event) {
+    go.wait();
     panic!("the oven is on fire");
 }
 
@@ -71,19 +72,18 @@ pub fn initializer_that_fails() -> Outcome {
     assert!(error.to_string().contains("no oven 5"), "{error}");
     assert_eq!(kind_of(failing.apply(square, 1)), Kind::PoolBroken);
     assert_eq!(kind_of(failing.join()), Kind::PoolBroken);
-    let panicking = Pool::builder().workers(1).initializer(burn, ()).build()?;
+    let go = Event::new()?;
+    let panicking = Pool::builder().workers(1);
+    let panicking = panicking.initializer(burn, go.clone()).build()?;
     let (tell, told) = mpsc::channel();
     let task = panicking.apply_then(square, 2, move |result| {
         tell.send(kind_of(result)).expect("heard");
     });
-    // The pool may have been found broken by then.
-    let taken = task.is_ok();
+    go.set();
     let error = task.and_then(|task| task.get()).expect_err("no worker");
     assert_eq!(error.kind(), Kind::PoolBroken);
     assert!(error.to_string().contains("the oven is on fire"), "{error}");
-    if taken {
-        assert_eq!(told.recv_timeout(LONG)?, Kind::PoolBroken);
-    }
+    assert_eq!(told.recv_timeout(LONG)?, Kind::PoolBroken);
     Ok(())
 }
 
